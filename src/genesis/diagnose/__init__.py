@@ -1,0 +1,1 @@
+"""What is wrong with a study, before, while and after it runs."""

@@ -1,0 +1,1 @@
+"""The compiled position loop, its costs and its metrics."""

@@ -1,0 +1,1 @@
+"""From metrics to a score, and from scores to what deserves belief."""

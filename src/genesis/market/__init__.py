@@ -1,0 +1,1 @@
+"""Bars: reading, checking, resampling and finding market data."""

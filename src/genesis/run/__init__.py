@@ -1,0 +1,1 @@
+"""The study loop: propose, claim, run, keep, tell."""

@@ -1,0 +1,1 @@
+"""The parameter space and the samplers that propose points in it."""

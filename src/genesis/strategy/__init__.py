@@ -1,0 +1,1 @@
+"""Strategies and the causal features they read."""

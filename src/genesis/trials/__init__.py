@@ -1,0 +1,1 @@
+"""Identity of a parameter set, claims, and the durable store of results."""

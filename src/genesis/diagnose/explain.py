@@ -1,0 +1,131 @@
+"""One trial or one stop in plain words: what was tried, what stood in the way, why the score is what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from genesis.diagnose.zero_trades import gate_counts
+from genesis.types import TrialResult
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """`headline` names the cause in one sentence; `lines` are (label, text) pairs in reading order."""
+
+    headline: str
+    lines: tuple[tuple[str, str], ...]
+
+    def text(self) -> str:
+        """The explanation as lines for a terminal."""
+        if not self.lines:
+            return self.headline
+        width = max(len(label) for label, _ in self.lines)
+        return "\n".join([self.headline, "", *(f"{label:<{width}}  {words}" for label, words in self.lines)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data, for `--json`."""
+        return {"headline": self.headline, "lines": [list(line) for line in self.lines]}
+
+
+def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested parameters as dotted paths.
+
+    >>> flatten({"ma": {"fast": 10}, "side": "long"})
+    {'ma.fast': 10, 'side': 'long'}
+    """
+    flat: dict[str, Any] = {}
+    for name, value in params.items():
+        path = f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, path + "."))
+        else:
+            flat[path] = value
+    return flat
+
+
+def shown(value: Any) -> str:
+    """A number for people: six significant digits, whole numbers whole."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
+
+
+def why_score(result: TrialResult) -> str:
+    """Why a trial's score is what it is, in one sentence that names the cause.
+
+    The causes are asked in this order: failed, pruned, no trade, undefined score, constraints, none.
+    """
+    if result.state == "failed":
+        return f"Trial {result.number} failed: {result.reason or 'it raised an exception'}."
+    if result.state == "pruned":
+        return f"Trial {result.number} was pruned: {result.reason or 'its running score was worse than the others'}."
+    gates = gate_counts([result])
+    if result.metrics.get("trades") == 0:
+        if not gates:
+            return f"Trial {result.number} made no trade: its entry condition never came true."
+        gate, bars = next(iter(gates.items()))
+        return f"Trial {result.number} made no trade: gate '{gate}' blocked {bars:,} bars."
+    if result.score is None:
+        return f"Trial {result.number} has no score: {result.reason or 'its objective is undefined'}."
+    if result.violations:
+        worst = max(result.violations, key=lambda violation: violation.amount)
+        actual = "undefined" if worst.actual is None else shown(worst.actual)
+        return (
+            f"Trial {result.number} breaks {len(result.violations)} constraint(s), the worst being {worst.name} "
+            f"{shown(worst.limit)} (it has {actual})."
+        )
+    return f"Trial {result.number} scored {shown(result.score)} and keeps every constraint."
+
+
+def explain_trial(result: TrialResult, *, fills: Any = None) -> Explanation:
+    """Explain one stored trial; `fills` is its table of fills (a DataFrame) when it was run again."""
+    lines = [("key", result.key), ("state", result.state), ("generation", str(result.generation))]
+    lines += [(f"param {path}", shown(value)) for path, value in flatten(result.params).items()]
+    lines += [(name, "undefined" if value is None else shown(value)) for name, value in result.metrics.items()]
+    lines += [
+        (
+            f"constraint {violation.name}",
+            f"limit {shown(violation.limit)}, has "
+            + ("an undefined value" if violation.actual is None else shown(violation.actual)),
+        )
+        for violation in result.violations
+    ]
+    lines += [(f"gate {gate}", f"blocked {bars:,} bars") for gate, bars in gate_counts([result]).items()]
+    lines += [(f"time {stage}", f"{seconds * 1e3:.3f} ms") for stage, seconds in result.seconds.items()]
+    if result.fills_hash:
+        lines.append(("fills hash", result.fills_hash))
+    if fills is not None:
+        lines += [("fill", " ".join(shown(value) for value in row)) for row in fills.head(20).to_numpy().tolist()]
+        if len(fills) > 20:
+            lines.append(("fill", f"... and {len(fills) - 20} more"))
+    if result.traceback:
+        lines += [("traceback", line) for line in result.traceback.rstrip().splitlines()]
+    return Explanation(why_score(result), tuple(lines))
+
+
+_STOPS = {
+    "max_trials": "The run finished: it ran the {trials} trials it was given.",
+    "exhausted": "The run finished early: every one of the space's {size} points has been tried.",
+    "timeout": "The run stopped at its time limit after {trials} trials.",
+    "target": "The run stopped because the target score was reached at {best}.",
+    "patience": "The run stopped because nothing improved for as many trials as run.patience allows.",
+    "failures": "The run stopped because too many trials failed.",
+    "interrupt": "The run was interrupted after {trials} trials; `genesis resume` goes on where it stopped.",
+}
+
+
+def explain_stop(reason: str | None, facts: Mapping[str, Any]) -> Explanation:
+    """Explain why a run stopped; `facts` may hold trials, size, best, duplicates, failed, message.
+
+    An unknown `reason` is repeated as it is; None means no stop was recorded (running, or killed).
+    """
+    known = {"trials": "?", "size": "?", "best": "?"} | {name: shown(value) for name, value in facts.items()}
+    if reason is None:
+        headline = "No stop is recorded: the run is going on or was killed; `genesis resume` continues it."
+    elif reason in _STOPS:
+        headline = _STOPS[reason].format(**known)
+    else:
+        headline = f"The run stopped: {reason}."
+    return Explanation(headline, tuple((name, known[name]) for name in facts))

@@ -1,0 +1,162 @@
+"""Warnings while a study runs: the guide's thresholds, each said once, with causes and remedies of this study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from genesis.diagnose.duplicates import diagnose_duplicates
+from genesis.diagnose.findings import Finding
+from genesis.diagnose.zero_trades import diagnose_zero_trades, gate_counts
+from genesis.types import FloatArray, TrialResult
+
+PRUNED_WARNING = 0.5
+FAILED_WARNING = 0.1
+SLOW_LOADING_RATE = 10_000  # trials a second; the guide's loader reached 22,370 files/s
+_LEAST_TRIALS = 20
+
+
+class Watcher:
+    """Sees every result in trial order and says each warning at most once.
+
+    `space` is the study's search space (or None), `concurrency` and `budget` those of the study. Nothing is judged
+    before 20 proposals. Feeding the same results in other batches gives the same warnings once all are in.
+    """
+
+    def __init__(self, space: Any, *, concurrency: int = 1, budget: int = 0, bars: int | None = None) -> None:
+        self._space, self._concurrency, self._budget, self._bars = space, concurrency, budget, bars
+        self._said: set[str] = set()
+        self._vectors: list[FloatArray] = []
+        self._trades: list[float] = []
+        self._blocked: dict[str, int] = {}
+        self._states = {"complete": 0, "failed": 0, "pruned": 0}
+        self._first_failure: TrialResult | None = None
+        self._duplicates: dict[str, int] = {}
+
+    def observe(
+        self,
+        results: Sequence[TrialResult],
+        *,
+        vectors: FloatArray | None = None,
+        duplicates: Mapping[str, int] | None = None,
+    ) -> list[Finding]:
+        """Take in finished trials (with their search vectors float64[len, d], if any) and give the new warnings.
+
+        `duplicates` are the totals by cause so far, not the increase.
+        """
+        if duplicates is not None:
+            self._duplicates = dict(duplicates)
+        width = 0 if self._space is None else len(self._space.columns)
+        for index, result in enumerate(results):
+            self._states[result.state] += 1
+            if result.state == "failed" and self._first_failure is None:
+                self._first_failure = result
+            count = result.metrics.get("trades") if result.state == "complete" else None
+            self._trades.append(np.nan if count is None else float(count))
+            row = np.full(width, np.nan) if vectors is None else np.asarray(vectors[index], dtype=np.float64)
+            self._vectors.append(row)
+            if count == 0:
+                for gate, bars in result.blocked.items():
+                    self._blocked[gate] = self._blocked.get(gate, 0) + int(bars)
+        return [finding for finding in self._judge() if self._first_time(finding)]
+
+    def _first_time(self, finding: Finding) -> bool:
+        fresh = finding.code not in self._said
+        self._said.add(finding.code)
+        return fresh
+
+    def _judge(self) -> list[Finding]:
+        trials = sum(self._states.values())
+        if trials + sum(self._duplicates.values()) < _LEAST_TRIALS or self._space is None:
+            return []
+        vectors = np.array(self._vectors).reshape(trials, -1) if self._pending() else np.empty((0, 0))
+        found: list[Finding | None] = []
+        if "duplicates" not in self._said:
+            found.append(
+                diagnose_duplicates(
+                    self._space,
+                    vectors,
+                    trials=trials,
+                    duplicates=self._duplicates,
+                    concurrency=self._concurrency,
+                    budget=self._budget,
+                )
+            )
+        if "zero-trades" not in self._said:
+            blocked = dict(sorted(self._blocked.items(), key=lambda item: -item[1]))
+            found.append(diagnose_zero_trades(self._space, vectors, np.array(self._trades), blocked, bars=self._bars))
+        found.append(diagnose_pruned(self._states["pruned"], trials))
+        found.append(diagnose_failures(self._states["failed"], trials, self._first_failure))
+        return [finding for finding in found if finding is not None]
+
+    def _pending(self) -> bool:
+        """Whether building the array of vectors can still lead to a warning; it is the costly part."""
+        trials = sum(self._states.values())
+        repeated = sum(self._duplicates.values())
+        many = "duplicates" not in self._said and repeated > 0.5 * (trials + repeated)
+        known = np.array(self._trades)
+        silent = "zero-trades" not in self._said and np.sum(known == 0) > 0.5 * np.sum(~np.isnan(known))
+        return bool(many or silent)
+
+
+def diagnose_pruned(pruned: int, trials: int) -> Finding | None:
+    """The warning about pruning, or None at or below half of the trials."""
+    if not trials or pruned / trials <= PRUNED_WARNING:
+        return None
+    return Finding(
+        "pruned",
+        "warning",
+        f"{pruned} of {trials} trials ({pruned / trials:.0%}) were pruned before their end",
+        "a pruned trial has no final score, so the sampler models the space from the few that ran to the end",
+        "raise run.pruner.kwargs.n_startup_trials or n_warmup_steps, or set run.pruner: none",
+    )
+
+
+def diagnose_failures(failed: int, trials: int, example: TrialResult | None) -> Finding | None:
+    """The warning about trials that raised, or None at or below a tenth of the trials."""
+    if not trials or failed / trials <= FAILED_WARNING:
+        return None
+    reason = (example.reason if example else None) or "no reason was recorded"
+    shown = f"genesis show RUN --trial {example.number}" if example else "genesis show RUN"
+    return Finding(
+        "failures",
+        "warning",
+        f"{failed} of {trials} trials ({failed / trials:.0%}) failed; the first said: {reason}",
+        "a failed trial teaches the search nothing and may hide a fault in the strategy",
+        f"read one traceback with `{shown}`, mend the strategy or narrow the parameters that raise",
+    )
+
+
+def diagnose_loading(trials: int, seconds: float) -> Finding | None:
+    """The warning about slow loading of stored trials, or None for a fast or short load (under a second)."""
+    if seconds < 1.0 or trials / seconds >= SLOW_LOADING_RATE:
+        return None
+    return Finding(
+        "slow-loading",
+        "warning",
+        f"loading {trials:,} stored trials took {seconds:.1f} s ({trials / seconds:,.0f} a second)",
+        f"a local disk gives at least {SLOW_LOADING_RATE:,} a second; resume waits for it every time",
+        "move the run to a local SSD, set GENESIS_OPTIMIZER_JSON_CACHE=1 for trial_*.json folders, or archive old ones",
+    )
+
+
+def review(results: Sequence[TrialResult], space: Any, vectors: FloatArray, **study: Any) -> list[Finding]:
+    """All warnings of a finished history at once; `study` as for `Watcher`, plus `duplicates`.
+
+    Gate counts come from the silent trials, as while running.
+    """
+    duplicates = study.pop("duplicates", None)
+    watcher = Watcher(space, **study)
+    return watcher.observe(results, vectors=vectors, duplicates=duplicates)
+
+
+__all__ = [
+    "Watcher",
+    "diagnose_failures",
+    "diagnose_loading",
+    "diagnose_pruned",
+    "gate_counts",
+    "review",
+]

@@ -47,11 +47,12 @@ def column_choices(column: Any) -> int | None:
     """
     if column.kind == "categorical":
         return len(column.choices)
+    low, high = float(column.low), float(column.high)
     if column.kind == "int":
-        return int(math.floor((column.high - column.low) / (column.step or 1) + 1e-9)) + 1
+        return math.floor((high - low) / float(column.step or 1) + 1e-9) + 1
     if column.step:
-        return int(math.floor((column.high - column.low) / column.step + 1e-9)) + 1
-    return 1 if column.high == column.low else None
+        return math.floor((high - low) / float(column.step) + 1e-9) + 1
+    return 1 if high == low else None
 
 
 def spreads(space: Any, vectors: FloatArray) -> list[Spread]:

@@ -113,7 +113,7 @@ def effective_trials(distinct: int, returns: FloatArray | None = None) -> float:
     moving: FloatArray = returns[:, returns.std(axis=0) > 0.0]
     if np.size(moving, 1) < 2:
         return float(distinct)
-    matrix = np.corrcoef(moving, rowvar=False)
+    matrix: FloatArray = np.atleast_2d(np.corrcoef(moving, rowvar=False))
     count = len(matrix)
     mean = float((matrix.sum() - count) / (count * (count - 1)))
     mean = min(max(mean, 0.0), 1.0)

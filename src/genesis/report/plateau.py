@@ -1,0 +1,128 @@
+"""Whether the best trial stands on a plateau or on a spike: the median score of its neighbourhood."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from genesis.report.tables import Axis, Ledger
+from genesis.types import FloatArray
+
+NEIGHBOUR_REACH = 0.10
+_LEAST = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Plateau:
+    """The neighbourhood of the best trial.
+
+    `kept` = (neighbours' median - everybody's median) / (best - everybody's median): 1 is flat, 0 means that the
+    neighbours are no better than a random trial. `widened` tells that fewer than 8 trials lay within 10 % of each
+    range, so the 8 nearest were taken, up to `reach` away.
+    """
+
+    kind: Literal["plateau", "slope", "spike", "unknown"]
+    kept: float
+    best: float
+    neighbours: int
+    median: float
+    overall: float
+    reach: float
+    widened: bool
+
+    def sentence(self) -> str:
+        """The finding in words."""
+        if self.kind == "unknown":
+            return "Too few scored trials lie near the best one to tell a plateau from a spike."
+        near = (
+            f"the {self.neighbours} nearest trials (up to {self.reach:.0%} of a range away)"
+            if self.widened
+            else f"the {self.neighbours} trials within {self.reach:.0%} of every range"
+        )
+        facts = (
+            f"{near} have a median score of {self.median:.4g}, the best {self.best:.4g}, all trials {self.overall:.4g}"
+        )
+        return {
+            "plateau": f"It stands on a plateau: {facts}, so small changes of the parameters cost little.",
+            "slope": f"It stands on a slope: {facts}, so small changes of a parameter cost a good part of it.",
+            "spike": f"It stands on a spike: {facts}, so a small change of the parameters loses most of the score.",
+        }[self.kind]
+
+
+def distances(axes: tuple[Axis, ...], vectors: FloatArray, centre: FloatArray) -> FloatArray:
+    """Largest distance per axis from `centre`, as a fraction of the range; 1 for another choice or inactive."""
+    worst = np.zeros(len(vectors))
+    for index, axis in enumerate(axes):
+        values, own = vectors[:, index], centre[index]
+        if axis.kind == "categorical":
+            away = (values != own).astype(np.float64)
+        else:
+            away = np.abs(axis.unit(values) - axis.unit(np.array([own]))[0])
+        both = np.isnan(values) & np.isnan(own)
+        worst = np.maximum(worst, np.where(both, 0.0, np.where(np.isnan(away), 1.0, away)))
+    return worst
+
+
+def find_plateau(ledger: Ledger) -> Plateau:
+    """Judge the neighbourhood of the best trial among all scored ones."""
+    best = ledger.best
+    scored = np.flatnonzero(ledger.scored)
+    if best is None or len(scored) < 2 * _LEAST or not ledger.axes:
+        return Plateau("unknown", float("nan"), float("nan"), 0, float("nan"), float("nan"), 0.0, False)
+    others = scored[scored != best]
+    away = distances(ledger.axes, ledger.vectors[others], ledger.vectors[best])
+    near = away <= NEIGHBOUR_REACH + 1e-12
+    reach, widened = NEIGHBOUR_REACH, bool(near.sum() < _LEAST)
+    if widened:
+        reach = float(np.sort(away)[_LEAST - 1])
+        near = away <= reach
+    scores = ledger.scores
+    top, median, overall = float(scores[best]), float(np.median(scores[others[near]])), float(np.median(scores[scored]))
+    if reach >= 1.0 or top <= overall:
+        return Plateau("unknown", float("nan"), top, int(near.sum()), median, overall, reach, widened)
+    kept = (median - overall) / (top - overall)
+    kind: Literal["plateau", "slope", "spike"] = "plateau" if kept >= 0.6 else "slope" if kept >= 0.25 else "spike"
+    return Plateau(kind, kept, top, int(near.sum()), median, overall, reach, widened)
+
+
+def cells(
+    axis_x: Axis, axis_y: Axis, x: FloatArray, y: FloatArray, scores: FloatArray, *, bins: int = 12
+) -> tuple[FloatArray, FloatArray, list[str], list[str]]:
+    """Median score per cell and per 3 x 3 neighbourhood of cells, each float64[ny, nx], NaN where nothing was tried.
+
+    The neighbourhood pools the trials of the cells (it is not a median of medians). Also gives the labels of the
+    columns and rows. Trials with an inactive parameter or no score must be left out by the caller.
+    """
+    column, labels_x = _bin(axis_x, x, bins)
+    row, labels_y = _bin(axis_y, y, bins)
+    width, height = len(labels_x), len(labels_y)
+    pools: list[list[list[float]]] = [[[] for _ in range(width)] for _ in range(height)]
+    for i, j, score in zip(row.tolist(), column.tolist(), scores.tolist(), strict=True):
+        pools[i][j].append(score)
+    single, wide = np.full((height, width), np.nan), np.full((height, width), np.nan)
+    for i in range(height):
+        for j in range(width):
+            if pools[i][j]:
+                single[i, j] = np.median(pools[i][j])
+            rows = [i] if axis_y.kind == "categorical" else range(max(0, i - 1), min(height, i + 2))
+            columns = [j] if axis_x.kind == "categorical" else range(max(0, j - 1), min(width, j + 2))
+            pooled = [score for a in rows for b in columns for score in pools[a][b]]
+            if pooled:
+                wide[i, j] = np.median(pooled)
+    return single, wide, labels_x, labels_y
+
+
+def _bin(axis: Axis, values: FloatArray, bins: int) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], list[str]]:
+    known = np.unique(values)
+    if axis.kind == "categorical" or len(known) <= bins:
+        return np.searchsorted(known, values), [axis.label(value) for value in known]
+    share = np.clip(axis.unit(values), 0.0, 1.0 - 1e-12)
+    index = (share * bins).astype(np.int64)
+    middles = (np.arange(bins) + 0.5) / bins
+    if axis.log:
+        centres = np.exp(np.log(axis.low) + middles * (np.log(axis.high) - np.log(axis.low)))
+    else:
+        centres = axis.low + middles * (axis.high - axis.low)
+    return index, [f"{value:.4g}" for value in centres]

@@ -1,0 +1,204 @@
+"""A study's history as columns: what the figures, the verdict and the sortable table read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from genesis.types import FloatArray, IntArray
+
+BoolArray = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One searched parameter: its path, kind ("float", "int" or "categorical"), range and choices."""
+
+    path: str
+    kind: str
+    low: float
+    high: float
+    log: bool = False
+    choices: tuple[Any, ...] = ()
+
+    @classmethod
+    def of(cls, column: Any) -> Axis:
+        """From a search column."""
+        if column.kind == "categorical":
+            return cls(column.path, column.kind, 0.0, float(len(column.choices) - 1), False, tuple(column.choices))
+        return cls(column.path, column.kind, float(column.low), float(column.high), bool(column.log))
+
+    def unit(self, values: FloatArray) -> FloatArray:
+        """Values on [0, 1] along the range (logarithmic if searched so); choices by index, NaN stays."""
+        low, high = self.low, self.high
+        if self.log and low > 0.0:
+            values, low, high = np.log(values), math.log(low), math.log(high)
+        return (values - low) / (high - low) if high > low else np.where(np.isnan(values), np.nan, 0.5)
+
+    def label(self, value: float) -> str:
+        """A value as people write it."""
+        if math.isnan(value):
+            return "–"
+        if self.kind == "categorical":
+            return str(self.choices[int(value)])
+        return f"{int(value)}" if self.kind == "int" else f"{value:.6g}"
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """All trials of a run in the order of their numbers.
+
+    `scores` float64[m] larger is better, NaN undefined; `states` str[m]; `violation` float64[m] 0 when feasible;
+    `vectors` float64[m, d] in axis order, NaN inactive; `metrics` name -> float64[m] NaN undefined; `hashes` the
+    fills hash or None; `seconds` stage -> total; `duplicates` cause -> proposals not run because already tried.
+    """
+
+    numbers: IntArray
+    scores: FloatArray
+    states: Sequence[str]
+    violation: FloatArray
+    axes: tuple[Axis, ...]
+    vectors: FloatArray
+    metrics: Mapping[str, FloatArray]
+    hashes: Sequence[str | None]
+    origins: Sequence[str] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    duplicates: Mapping[str, int] = field(default_factory=dict)
+    broken: Mapping[str, int] = field(default_factory=dict)
+    reasons: Mapping[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @cached_property
+    def complete(self) -> BoolArray:
+        """bool[m]: ran to the end."""
+        return np.array([state == "complete" for state in self.states], dtype=np.bool_)
+
+    @cached_property
+    def scored(self) -> BoolArray:
+        """bool[m]: complete with a defined score."""
+        return self.complete & np.isfinite(self.scores)
+
+    @cached_property
+    def feasible(self) -> BoolArray:
+        """bool[m]: scored and no constraint broken."""
+        return self.scored & (self.violation <= 0.0)
+
+    @cached_property
+    def silent(self) -> BoolArray:
+        """bool[m]: complete and made no trade."""
+        trades = self.metrics.get("trades")
+        return np.zeros(len(self), dtype=np.bool_) if trades is None else self.complete & (trades == 0)
+
+    @cached_property
+    def repeats(self) -> BoolArray:
+        """bool[m]: its fills equal those of an earlier trial (another point, the same behaviour)."""
+        seen: set[str] = set()
+        found = np.zeros(len(self), dtype=np.bool_)
+        for index, value in enumerate(self.hashes):
+            if value is None:
+                continue
+            found[index] = value in seen
+            seen.add(value)
+        return found
+
+    @cached_property
+    def ranking(self) -> IntArray:
+        """Positions of scored trials, best first: feasible before infeasible, then score, then lower number."""
+        chosen = np.flatnonzero(self.scored)
+        order = np.lexsort((self.numbers[chosen], -self.scores[chosen], ~self.feasible[chosen]))
+        return chosen[order].astype(np.int64)
+
+    @cached_property
+    def best_different(self) -> IntArray:
+        """The ranking without trials whose fills equal those of a better one."""
+        seen: set[str] = set()
+        kept = []
+        for position in self.ranking:
+            value = self.hashes[int(position)]
+            if value is None or value not in seen:
+                kept.append(int(position))
+            if value is not None:
+                seen.add(value)
+        return np.array(kept, dtype=np.int64)
+
+    @property
+    def best(self) -> int | None:
+        """Position of the best trial, or None when no trial has a score."""
+        return int(self.ranking[0]) if len(self.ranking) else None
+
+    def params(self, position: int) -> dict[str, str]:
+        """The searched parameters of one trial as text."""
+        return {
+            axis.path: axis.label(value)
+            for axis, value in zip(self.axes, self.vectors[position], strict=True)
+            if not math.isnan(value)
+        }
+
+
+TABLE_LIMIT = 10_000
+
+
+def trial_table(ledger: Ledger, *, limit: int = TABLE_LIMIT) -> dict[str, Any]:
+    """The sortable table as columns: `columns` [{name, kind}], `data` one list per column, `note` on what is left out.
+
+    Beyond `limit` trials the best half and an even sample of the rest are kept.
+    """
+    keep = np.arange(len(ledger))
+    note = f"All {len(ledger):,} trials."
+    if len(ledger) > limit:
+        best = ledger.ranking[: limit // 2]
+        rest = np.setdiff1d(keep, best)
+        keep = np.sort(np.concatenate([best, rest[:: math.ceil(len(rest) / (limit - len(best)))]]))
+        note = f"{len(keep):,} of {len(ledger):,} trials: the best {len(best):,} and an even sample of the others."
+    columns: list[dict[str, str]] = [{"name": "trial", "kind": "number"}, {"name": "score", "kind": "number"}]
+    data: list[list[Any]] = [ledger.numbers[keep].tolist(), compact(ledger.scores[keep])]
+    columns.append({"name": "state", "kind": "text"})
+    data.append([_standing(ledger, int(position)) for position in keep])
+    for name, values in ledger.metrics.items():
+        columns.append({"name": name, "kind": "number"})
+        data.append(compact(values[keep]))
+    for index, axis in enumerate(ledger.axes):
+        values = ledger.vectors[keep, index]
+        if axis.kind == "categorical":
+            columns.append({"name": axis.path, "kind": "text"})
+            data.append([axis.label(value) for value in values])
+        else:
+            columns.append({"name": axis.path, "kind": "number"})
+            data.append(compact(values, digits=7))
+    return {"columns": columns, "data": data, "note": note}
+
+
+def _standing(ledger: Ledger, position: int) -> str:
+    if ledger.states[position] != "complete":
+        return ledger.states[position]
+    if ledger.silent[position]:
+        return "no trades"
+    if not ledger.scored[position]:
+        return "no score"
+    if not ledger.feasible[position]:
+        return "constraint broken"
+    return "same fills" if ledger.repeats[position] else "complete"
+
+
+def compact(values: FloatArray, *, digits: int = 5) -> list[float | int | None]:
+    """Numbers for JSON with a few significant digits; NaN and infinities become None, whole numbers lose the point.
+
+    >>> compact(np.array([1.0, 0.1234567, np.nan]))
+    [1, 0.12346, None]
+    """
+    out: list[float | int | None] = []
+    for value in values.tolist():
+        if not math.isfinite(value):
+            out.append(None)
+        elif value.is_integer() and abs(value) < 1e15:
+            out.append(int(value))
+        else:
+            out.append(float(f"{value:.{digits}g}"))
+    return out

@@ -1,0 +1,217 @@
+"""The one function that workers run: a trial's parameters in, its scored result out, nothing raised."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from genesis.config import StudyConfig
+from genesis.engine.backtest import backtest
+from genesis.engine.kernel import simulate
+from genesis.engine.metrics import compute_metrics
+from genesis.errors import StrategyError
+from genesis.judge.scoring import score_metrics
+from genesis.market.bars import Bars
+from genesis.market.catalog import load_window
+from genesis.run.executors import Report, failed_result
+from genesis.run.external import BadOutcomeError, Metrics, call, load_callable, run_command, wanted_arguments
+from genesis.strategy.base import load_strategy
+from genesis.strategy.features import Features
+from genesis.types import Signals, TrialResult, TrialSpec
+
+Window = Literal["search", "holdout"]
+
+
+@dataclass(slots=True)
+class _Loaded:
+    bars: Bars | None = None
+    trade_from: int = 0
+    strategy: Any = None
+    features: Features | None = None
+    function: Any = None
+    arguments: frozenset[str] = frozenset()
+
+
+class Evaluator:
+    """Runs trials of one study on one window of its data.
+
+    Picklable: what it loads (bars, features, strategy) is left behind and loaded again on first use, so that it can be
+    sent anywhere; forked workers share what the coordinator loaded with `prepare`. With a `report` function a trial
+    is judged after each of `segments` equal parts of the data and may be stopped there.
+    """
+
+    def __init__(self, config: StudyConfig, *, window: Window = "search", segments: int = 5) -> None:
+        self.config = config
+        self.window: Window = window
+        self.segments = segments
+        self._loaded: _Loaded | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"config": self.config, "window": self.window, "segments": self.segments}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["config"], window=state["window"], segments=state["segments"])  # type: ignore[misc]
+
+    def prepare(self) -> _Loaded:
+        """Load the bars and the strategy or callable, once; raises `DataError` or `StrategyError`."""
+        if self._loaded is None:
+            self._loaded = self._load()
+        return self._loaded
+
+    def _load(self) -> _Loaded:
+        config = self.config
+        loaded = _Loaded()
+        if config.data is not None:
+            span = config.data if self.window == "search" else config.holdout
+            assert span is not None
+            window = load_window(
+                config.data.source,
+                timeframe=config.data.timeframe,
+                start=span.start,
+                end=span.end,
+                warmup_bars=config.data.warmup_bars,
+            )
+            loaded.bars, loaded.trade_from = window.bars, window.trade_from
+        if config.strategy is not None:
+            loaded.strategy = load_strategy(config.strategy)
+            if loaded.bars is None:
+                raise StrategyError("data: missing; a strategy needs bars, for example data: {source: 'sample:IBM'}")
+            loaded.features = Features(loaded.bars)
+        elif config.evaluate is not None:
+            loaded.function = load_callable(config.evaluate)
+            loaded.arguments = wanted_arguments(loaded.function)
+        return loaded
+
+    @property
+    def bars(self) -> Bars | None:
+        """The bars of the window with their warm-up, or None when the study names no data."""
+        return self.prepare().bars
+
+    def __call__(self, spec: TrialSpec, report: Report | None = None) -> TrialResult:
+        """Run one trial; an exception of the strategy or callable becomes a failed result with its traceback."""
+        loaded = self.prepare()
+        try:
+            if loaded.strategy is not None:
+                return self._run_strategy(loaded, spec, report)
+            return self._run_external(loaded, spec, report)
+        except BadOutcomeError as error:
+            return failed_result(spec, str(error))
+        except Exception as error:  # noqa: BLE001 - whatever a user's code raises is a result, not the run's end
+            return failed_result(spec, f"{type(error).__name__}: {error}", traceback.format_exc(limit=-20))
+
+    def _run_strategy(self, loaded: _Loaded, spec: TrialSpec, report: Report | None) -> TrialResult:
+        config = self.config
+        assert loaded.bars is not None
+        reports: list[float] = []
+        if report is not None:
+            pruned = self._segment_scores(loaded, spec, report, reports)
+            if pruned is not None:
+                return replace(
+                    self._result(spec, pruned, {}, None, {}, reports),
+                    state="pruned",
+                    reason=f"pruned after {len(reports)} of {self.segments} segments",
+                )
+        outcome = backtest(
+            loaded.bars,
+            loaded.strategy,
+            spec.params,
+            costs=config.costs,
+            execution=config.execution,
+            features=loaded.features,
+            trade_from=loaded.trade_from,
+        )
+        return self._result(
+            spec, dict(outcome.metrics), dict(outcome.blocked), outcome.fills_hash, dict(outcome.seconds), reports
+        )
+
+    def _segment_scores(self, loaded: _Loaded, spec: TrialSpec, report: Report, reports: list[float]) -> Metrics | None:
+        """Report the running score after each segment but the last; the metrics so far if the pruner stops it.
+
+        Signals obey the truncation law, so the first part of the whole signals is the signals of the first part.
+        """
+        bars, start = loaded.bars, loaded.trade_from
+        assert bars is not None
+        signals = loaded.strategy.signals(spec.params, loaded.features)
+        for step in range(1, self.segments):
+            cut = start + (len(bars) - start) * step // self.segments
+            part = bars.slice(0, cut)
+            simulation = simulate(
+                part, _head(signals, cut), costs=self.config.costs, execution=self.config.execution, trade_from=start
+            )
+            metrics = compute_metrics(simulation, part, trade_from=start)
+            score = score_metrics(metrics, self.config.objective, {}).value
+            reports.append(float("nan") if score is None else score)
+            if score is not None and report(spec, step, score):
+                return metrics
+        return None
+
+    def _run_external(self, loaded: _Loaded, spec: TrialSpec, report: Report | None) -> TrialResult:
+        begin = time.perf_counter()
+        reports: list[float] = []
+        metrics: Metrics | None = None
+        if loaded.function is None:
+            assert self.config.command is not None
+            metrics = run_command(self.config.command, spec, self.config.run.trial_seconds)
+        else:
+            extra = {name: spec.seed if name == "seed" else loaded.bars for name in loaded.arguments}
+            pending: Metrics | float | None = None
+            for value in call(loaded.function, spec, extra):
+                if pending is not None and self._stop_here(spec, pending, report, reports):
+                    known = pending if isinstance(pending, dict) else {}
+                    return replace(
+                        self._result(spec, known, {}, None, {"backtest": time.perf_counter() - begin}, reports),
+                        state="pruned",
+                        reason=f"pruned at report {len(reports)}",
+                    )
+                pending = value
+            assert isinstance(pending, dict)
+            metrics = pending
+        return self._result(spec, metrics, {}, None, {"backtest": time.perf_counter() - begin}, reports)
+
+    def _stop_here(self, spec: TrialSpec, value: Metrics | float, report: Report | None, reports: list[float]) -> bool:
+        score = score_metrics(value, self.config.objective, {}).value if isinstance(value, dict) else value
+        if score is None:
+            return False
+        reports.append(score)
+        return report is not None and report(spec, len(reports), score)
+
+    def _result(
+        self,
+        spec: TrialSpec,
+        metrics: Mapping[str, float | None],
+        blocked: dict[str, int],
+        fills_hash: str | None,
+        seconds: dict[str, float],
+        reports: list[float],
+    ) -> TrialResult:
+        score = score_metrics(metrics, self.config.objective, self.config.constraints)
+        return TrialResult(
+            number=spec.number,
+            generation=spec.generation,
+            key=spec.key,
+            params=spec.params,
+            state="complete",
+            score=score.value,
+            metrics=dict(metrics),
+            violations=score.violations,
+            reason=score.reason,
+            blocked=blocked,
+            fills_hash=fills_hash,
+            reports=tuple(reports),
+            seconds=seconds,
+        )
+
+
+def _head(signals: Signals, n: int) -> Signals:
+    """The first `n` bars of the signals."""
+    return replace(
+        signals,
+        entry=signals.entry[:n],
+        **{
+            name: None if (array := getattr(signals, name)) is None else array[:n]
+            for name in ("exit", "size", "stop_distance", "target_distance", "trail_distance", "partial_levels")
+        },
+    )

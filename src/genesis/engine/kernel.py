@@ -1,0 +1,498 @@
+"""The position loop: signals and bars in; fills, trades and equity out.
+
+`trade` is the array loop, `simulate` its checked doorway; the scalar rules are in `execution.py`. The order of events
+inside a bar is written in `docs/execution.md`; the comments in the loop name its steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genesis.engine.compile import jit
+from genesis.engine.execution import (
+    EXIT,
+    NO_FRACTIONS,
+    REVERSE,
+    exit_terms_of,
+    first_stop,
+    first_target,
+    sized,
+    slipped,
+    terms_of,
+    trailing_stop,
+)
+from genesis.engine.fills import (
+    BANKRUPT,
+    BREAK_EVEN,
+    END,
+    ENTRY,
+    FILL,
+    MAX_HOLD,
+    OPPOSITE,
+    PARTIAL,
+    SIGNAL,
+    STOP,
+    TARGET,
+    TRADE,
+    TRAILING,
+    fills_hash,
+    fills_table,
+    trades_table,
+)
+from genesis.errors import ConfigError, StrategyError
+from genesis.types import Costs, Execution, FloatArray, Signals
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from genesis.market.bars import Bars
+
+OK, BAD_ENTRY, BAD_SIZE, BAD_DISTANCE = range(4)
+_PROBLEMS = {
+    BAD_ENTRY: "entry: {value!r} at bar {bar} is none of -1, 0, +1",
+    BAD_SIZE: "size: {value!r} at bar {bar}, which decides an entry, is not a positive number",
+    BAD_DISTANCE: "stop, target or trail distance at bar {bar}, which decides an entry, is negative; 0 is none",
+}
+_DUST = 1e-9  # a remainder below this share of the entry is rounding, and leaves with the last part
+
+
+@jit
+def _grown(records: NDArray[Any], count: int) -> NDArray[Any]:
+    if count < records.size:
+        return records
+    larger = np.empty(2 * records.size, records.dtype)
+    larger[:count] = records
+    return larger
+
+
+@jit
+def _put(
+    fills: NDArray[Any],
+    count: int,
+    bar: int,
+    side: int,
+    units: float,
+    price: float,
+    fee: float,
+    trade: int,
+    reason: int,
+) -> NDArray[Any]:
+    fills = _grown(fills, count)
+    fill = fills[count]
+    fill.bar = bar
+    fill.side = side
+    fill.units = units
+    fill.price = price
+    fill.fee = fee
+    fill.trade = trade
+    fill.reason = reason
+    return fills
+
+
+@jit
+def trade(
+    open_: FloatArray,
+    high: FloatArray,
+    low: FloatArray,
+    close: FloatArray,
+    entry: NDArray[np.int8],
+    exit_: NDArray[np.int8],
+    size_map: FloatArray,
+    stop_distance: FloatArray,
+    target_distance: FloatArray,
+    trail_distance: FloatArray,
+    levels: FloatArray,
+    fractions: FloatArray,
+    next_open: bool,
+    capital: float,
+    fee_rate: float,
+    slippage: float,
+    fee_fixed: float,
+    sizing: int,
+    size: float,
+    whole: bool,
+    max_hold: int,
+    stop_pct: float,
+    target_pct: float,
+    trail_pct: float,
+    even_pct: float,
+    cooldown: int,
+    opposite: int,
+    trade_from: int,
+    equity: FloatArray,
+) -> tuple[int, int, int, int, NDArray[Any], int, NDArray[Any], int]:
+    """Trade one set of signals; an optional array of length 0 stands for None. Lengths are the caller's promise.
+
+    Returns (status, bar of the problem or of the bankruptcy or -1, unfilled entries, index of the first bar not in
+    `equity` (always n), fills, their number, trades, their number) and fills `equity[n]`.
+    """
+    n = close.size
+    fills = np.empty(64, FILL)
+    trades = np.empty(32, TRADE)
+    fill_count = 0
+    trade_count = 0
+    unfilled = 0
+    bankrupt_bar = -1
+    cash = capital
+    lag = 1 if next_open else 0
+    parts = fractions.size
+    level = np.empty(parts, np.float64)
+    i = trade_from  # the next bar whose close may decide an entry
+    marked = 0  # equity is written before this bar
+    reversal = 0  # side of an entry that an exit at the same price makes room for
+    bar = 0
+    decided = 0
+    while True:
+        if reversal != 0:
+            side = reversal
+        else:
+            while i < n - 1 and entry[i] == 0:
+                i += 1
+            if i >= n - 1:  # nothing decided at the last close can be filled
+                break
+            side = int(entry[i])
+            if side != 1 and side != -1:
+                return BAD_ENTRY, i, unfilled, marked, fills, fill_count, trades, trade_count
+            decided = i
+            bar = i + lag
+
+        # --- entry, at the open or the close of `bar`
+        raw = open_[bar] if next_open else close[bar]
+        price = slipped(raw, side, slippage)
+        weight = 1.0
+        if size_map.size > 0:
+            weight = size_map[decided]
+            if not 0.0 < weight < math.inf:
+                return BAD_SIZE, decided, unfilled, marked, fills, fill_count, trades, trade_count
+        units = sized(cash, price, size, weight, sizing, whole, fee_rate, fee_fixed)
+        if not units > 0.0:
+            unfilled += 1
+            if reversal != 0:
+                reversal = 0
+                i = bar if next_open else bar + 1
+            else:
+                i += 1
+            continue
+        stop_gap = stop_distance[decided] if stop_distance.size > 0 else 0.0
+        target_gap = target_distance[decided] if target_distance.size > 0 else 0.0
+        trail_gap = trail_distance[decided] if trail_distance.size > 0 else 0.0
+        if stop_gap < 0.0 or target_gap < 0.0 or trail_gap < 0.0:
+            return BAD_DISTANCE, decided, unfilled, marked, fills, fill_count, trades, trade_count
+        reversal = 0
+        for j in range(marked, bar):
+            equity[j] = cash
+        fee = fee_rate * units * price + fee_fixed
+        cash -= side * units * price + fee
+        fills = _put(fills, fill_count, bar, side, units, price, fee, trade_count, ENTRY)
+        fill_count += 1
+        entry_units = units
+        fees = fee
+        exit_value = 0.0
+
+        best = price
+        stop = first_stop(price, side, stop_pct, stop_gap)
+        stop_reason = STOP
+        target = first_target(price, side, target_pct, target_gap)
+        trails = trail_pct > 0.0 or trail_gap > 0.0
+        ratchets = trails or even_pct > 0.0
+        even_at = price * (1.0 + side * even_pct)
+        if trails:
+            trail = trailing_stop(best, side, trail_pct, trail_gap)
+            if side * (trail - stop) > 0.0:
+                stop = trail
+                stop_reason = TRAILING
+        live = 0  # partial exits still to come
+        for k in range(parts):
+            level[k] = levels[decided, k]
+            if side * (level[k] - price) > 0.0:
+                live += 1
+            else:
+                level[k] = math.nan
+        watched = live > 0 or ratchets or not (math.isinf(stop) and math.isinf(target))
+
+        # --- holding, bar by bar
+        wanted = 1 if side > 0 else 2
+        reason = 0
+        out_bar = 0
+        j = bar
+        if not next_open:  # entered at the close: this bar's high and low came before
+            equity[bar] = cash + side * units * close[bar]
+            j += 1
+        while True:
+            if watched:
+                o = open_[j]
+                out_bar = j
+                if side * (o - stop) <= 0.0:
+                    reason, raw = stop_reason, o
+                elif side * (o - target) >= 0.0:
+                    reason, raw = TARGET, o
+                else:
+                    worst = low[j] if side > 0 else high[j]
+                    reach = high[j] if side > 0 else low[j]
+                    stopped = side * (worst - stop) <= 0.0
+                    if live > 0:
+                        for k in range(parts):
+                            # a level gapped over fills at the open, before anything inside the bar; a level inside the
+                            # bar only if the stop is not, and if the target does not come first
+                            if side * (o - level[k]) >= 0.0:
+                                raw = o
+                            elif not stopped and side * (reach - level[k]) >= 0.0 and side * (target - level[k]) > 0.0:
+                                raw = level[k]
+                            else:
+                                continue
+                            level[k] = math.nan
+                            live -= 1
+                            part = entry_units * fractions[k]
+                            if whole:
+                                part = math.floor(part)
+                            if not part > 0.0:
+                                continue
+                            if units - part <= _DUST * entry_units:
+                                part = units
+                            price_out = slipped(raw, -side, slippage)
+                            fee = fee_rate * part * price_out + fee_fixed
+                            cash += side * part * price_out - fee
+                            fees += fee
+                            exit_value += part * price_out
+                            units = 0.0 if part == units else units - part
+                            fills = _put(fills, fill_count, j, -side, part, price_out, fee, trade_count, PARTIAL)
+                            fill_count += 1
+                            if units == 0.0:
+                                break
+                    if units == 0.0:
+                        reason = PARTIAL
+                    elif stopped:
+                        reason, raw = stop_reason, stop
+                    elif side * (reach - target) >= 0.0:
+                        reason, raw = TARGET, target
+                    elif ratchets and side * (reach - best) > 0.0:
+                        # the new best price tightens the stop from the next bar on
+                        best = reach
+                        if trails:
+                            trail = trailing_stop(best, side, trail_pct, trail_gap)
+                            if side * (trail - stop) > 0.0:
+                                stop = trail
+                                stop_reason = TRAILING
+                        if even_pct > 0.0 and side * (best - even_at) >= 0.0 and side * (price - stop) > 0.0:
+                            stop = price
+                            stop_reason = BREAK_EVEN
+                if reason != 0:
+                    i = j + cooldown  # this bar's close may decide again
+                    break
+            # --- the close: mark, then decide
+            value = cash + side * units * close[j]
+            equity[j] = value
+            signal = int(entry[j])
+            if signal != 0 and signal != side and signal != -side:
+                return BAD_ENTRY, j, unfilled, marked, fills, fill_count, trades, trade_count
+            if not value > 0.0:
+                reason = BANKRUPT
+            elif signal == -side and opposite == REVERSE:
+                reason = OPPOSITE
+            elif exit_.size > 0 and exit_[j] & wanted:
+                reason = SIGNAL
+            elif signal == -side and opposite == EXIT:
+                reason = OPPOSITE
+            elif max_hold > 0 and j + lag - bar >= max_hold:
+                reason = MAX_HOLD
+            if reason == BANKRUPT or (j == n - 1 and (next_open or reason == 0)):
+                out_bar = j
+                raw = close[j]
+                if reason != BANKRUPT:
+                    reason = END
+                i = n
+                break
+            if reason != 0:
+                out_bar = j + lag
+                raw = open_[out_bar] if next_open else close[j]
+                i = max(j + 1, out_bar + cooldown)
+                if reason == OPPOSITE and opposite == REVERSE and cooldown == 0 and out_bar + 1 - lag < n:
+                    reversal = signal
+                    decided = j
+                break
+            j += 1
+
+        # --- exit of what is left, at `raw` in `out_bar`
+        if units > 0.0:
+            price_out = slipped(raw, -side, slippage)
+            fee = fee_rate * units * price_out + fee_fixed
+            cash += side * units * price_out - fee
+            fees += fee
+            exit_value += units * price_out
+            fills = _put(fills, fill_count, out_bar, -side, units, price_out, fee, trade_count, reason)
+            fill_count += 1
+        trades = _grown(trades, trade_count)
+        record = trades[trade_count]
+        record.entry_bar = bar
+        record.exit_bar = out_bar
+        record.units = entry_units
+        record.entry_price = price
+        record.exit_value = exit_value
+        record.fees = fees
+        record.pnl = side * (exit_value - entry_units * price) - fees
+        record.side = side
+        record.reason = reason
+        trade_count += 1
+        equity[out_bar] = cash
+        marked = out_bar + 1
+        bar = out_bar
+        if not cash > 0.0:
+            bankrupt_bar = out_bar
+            break
+        if reversal != 0:
+            marked = out_bar
+    for j in range(marked, n):
+        equity[j] = cash
+    return OK, bankrupt_bar, unfilled, n, fills, fill_count, trades, trade_count
+
+
+_trade = cast("Any", trade)  # called with unpacked tuples, which a checker cannot count
+_EMPTY: FloatArray = np.empty(0, dtype=np.float64)
+_EMPTY_FLAGS: NDArray[np.int8] = np.empty(0, dtype=np.int8)
+_NO_LEVELS: FloatArray = np.empty((0, 0), dtype=np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Simulation:
+    """What one set of signals did on one set of bars.
+
+    `fills` and `trades` are structured arrays (dtypes FILL and TRADE); `equity[i]` is cash and position at close i,
+    `position[i]` the signed units held after close i. `unfilled` counts entries too small to buy anything;
+    `bankrupt_bar` is the bar in which equity reached zero and trading stopped, or -1.
+    """
+
+    bars: Bars
+    execution: Execution
+    trade_from: int
+    fills: NDArray[Any]
+    trades: NDArray[Any]
+    equity: FloatArray
+    unfilled: int
+    bankrupt_bar: int
+    blocked: Mapping[str, int]
+
+    @cached_property
+    def position(self) -> FloatArray:
+        """Signed units after each close, float64[n]."""
+        held = np.zeros(len(self.equity))
+        units, start = 0.0, 0
+        for bar, side, size in zip(
+            self.fills["bar"].tolist(), self.fills["side"].tolist(), self.fills["units"].tolist(), strict=True
+        ):
+            held[start:bar] = units
+            units, start = units + side * size, bar
+        held[start:] = units
+        return held
+
+    @property
+    def fees_paid(self) -> float:
+        """Cash paid in fees, slippage not included."""
+        return float(self.fills["fee"].sum())
+
+    @property
+    def bankrupt(self) -> bool:
+        """Whether equity reached zero."""
+        return self.bankrupt_bar >= 0
+
+    @property
+    def fills_hash(self) -> str:
+        """SHA-256 of what was traded; see `fills_hash` in `genesis.engine.fills`."""
+        return fills_hash(self.fills)
+
+    @cached_property
+    def fills_frame(self) -> pd.DataFrame:
+        """Fills with times and reason names."""
+        return fills_table(self.fills, self.bars.time)
+
+    @cached_property
+    def trades_frame(self) -> pd.DataFrame:
+        """Trades with times, returns, excursions and reason names."""
+        return trades_table(
+            self.trades, self.bars.time, self.bars.high, self.bars.low, next_open=self.execution.fill == "next_open"
+        )
+
+
+def simulate(bars: Bars, signals: Signals, *, costs: Costs, execution: Execution, trade_from: int = 0) -> Simulation:
+    """Trade `signals` on `bars`: fills, trades and equity under the conventions of `docs/execution.md`.
+
+    No entry is decided before bar `trade_from`, and equity is the capital before it. Raises StrategyError when the
+    signals do not fit the bars or hold values out of their range, ConfigError when `trade_from` is not a bar.
+    """
+    n = len(bars.close)
+    if not 0 <= trade_from < n:
+        raise ConfigError(f"trade_from: {trade_from} is not one of the {n} bars; give 0 to {n - 1}")
+    arrays = signal_arrays(signals, n)
+    equity = np.empty(n)
+    status, bar, unfilled, _, fills, fill_count, trades, trade_count = _trade(
+        bars.open,
+        bars.high,
+        bars.low,
+        bars.close,
+        *arrays,
+        *terms_of(costs, execution),
+        *exit_terms_of(signals.rules),
+        trade_from,
+        equity,
+    )
+    if status != OK:
+        raise problem(status, bar, signals)
+    return Simulation(
+        bars,
+        execution,
+        trade_from,
+        fills[:fill_count],
+        trades[:trade_count],
+        equity,
+        unfilled,
+        bar,
+        signals.blocked,
+    )
+
+
+def signal_arrays(signals: Signals, n: int) -> tuple[NDArray[Any], ...]:
+    """Arrays of `signals` as the kernel takes them (length 0 for None); raises StrategyError when one does not fit."""
+    fractions = signals.rules.partial_fractions
+    levels = signals.partial_levels
+    if levels is None:
+        levels = _NO_LEVELS
+        fractions = ()
+    elif levels.ndim != 2 or levels.shape != (n, len(fractions)):
+        raise StrategyError(
+            f"partial_levels: shape {levels.shape} does not fit {n} bars and {len(fractions)} "
+            "rules.partial_fractions; give one column for each fraction"
+        )
+    return (
+        _fitting("entry", signals.entry, n, np.int8, _EMPTY_FLAGS),
+        _fitting("exit", signals.exit, n, np.int8, _EMPTY_FLAGS),
+        _fitting("size", signals.size, n, np.float64, _EMPTY),
+        _fitting("stop_distance", signals.stop_distance, n, np.float64, _EMPTY),
+        _fitting("target_distance", signals.target_distance, n, np.float64, _EMPTY),
+        _fitting("trail_distance", signals.trail_distance, n, np.float64, _EMPTY),
+        np.ascontiguousarray(levels, dtype=np.float64),
+        np.array(fractions) if fractions else NO_FRACTIONS,
+    )
+
+
+def _fitting(
+    name: str, array: NDArray[Any] | None, n: int, dtype: type[np.generic], missing: NDArray[Any]
+) -> NDArray[Any]:
+    if array is None:
+        return missing
+    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != (n,):
+        came = f"{array.dtype}{list(array.shape)}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise StrategyError(f"{name}: {came} came, {np.dtype(dtype)}[{n}] is needed, one value for each bar")
+    return np.ascontiguousarray(array)
+
+
+def problem(status: int, bar: int, signals: Signals) -> StrategyError:
+    """Error for a status that `trade` returned."""
+    value = {BAD_ENTRY: signals.entry, BAD_SIZE: signals.size}.get(status)
+    shown = value[bar].item() if value is not None else None
+    return StrategyError(_PROBLEMS[status].format(bar=bar, value=shown), bar=bar)

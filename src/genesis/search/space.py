@@ -1,0 +1,652 @@
+"""The parameters of a study: validated once, then counted, snapped to their grids, decoded and suggested.
+
+A point travels as a vector of float64, one entry per column in the order of `Space.columns` (sorted by path): the value
+of a float or int, the position of a choice, NaN where a conditional parameter does not exist.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+
+from genesis.errors import SpaceError
+from genesis.search.nodes import Column, Parsed, json_text, nearest_name, parse, plain_value, raise_problems
+from genesis.search.rules import Rule
+from genesis.search.steps import STEP_DECIMALS, StepGrid, step_decimals
+from genesis.types import FloatArray
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+__all__ = ["STEP_DECIMALS", "Column", "Rule", "Space", "StepGrid", "expand_value", "step_decimals", "suggest"]
+
+_FLOAT, _INT, _CHOICE = range(3)
+_CONTAINERS = (list, dict)
+_EXPAND_LIMIT = 1_000_000
+
+
+class Space:
+    """A searchable set of parameters; immutable, picklable, equal when the signatures are.
+
+    - `columns`: the searched parameters, sorted by path. `fixed`: the others, by dotted path.
+    - `rules`: expressions every point satisfies. `notes`: what was adjusted (only when read leniently).
+    - `warnings`: what can be searched and probably should not.
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        fixed: Mapping[str, Any],
+        *,
+        rules: Sequence[str] = (),
+        notes: Sequence[str] = (),
+    ) -> None:
+        self.columns: tuple[Column, ...] = tuple(sorted(columns, key=lambda one: one.path))
+        self.fixed: dict[str, Any] = dict(sorted(fixed.items()))
+        self.notes: tuple[str, ...] = tuple(notes)
+        self.paths: tuple[str, ...] = tuple(one.path for one in self.columns)
+        self._position = {path: i for i, path in enumerate(self.paths)}
+        self._order, self._conditions = _condition_order(self.columns, self._position)
+        self._bounds = [_quick_bounds(one) for one in self.columns]
+        self.rules: tuple[Rule, ...] = tuple(Rule(text) for text in rules)
+        self._constants = self._rule_constants()
+        self._check_rules()
+        self._groups, self._plan, self._fixed_plan = self._make_plan()
+        self._children, self._counts = self._count_points()
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any], *, rules: Sequence[str] = (), lenient: bool = False) -> Space:
+        """Read a specification: nested to any depth, dotted keys welcome.
+
+        `lenient` is for the older layout: a high that is off its step is lowered to the last point, as Optuna does,
+        and the change is in `notes`. Raises SpaceError with every problem in `details["problems"]`.
+
+        >>> space = Space.from_spec({"ma": {"fast": {"type": "int", "low": 5, "high": 20}, "kind": "ema"}})
+        >>> space.size, space.decode(np.array([7.0]))
+        (16, {'ma': {'kind': 'ema', 'fast': 7}})
+        """
+        if not isinstance(spec, Mapping):
+            raise SpaceError(f"parameters: {spec!r} is not a mapping; write name: {{type: …}} entries")
+        parsed = parse(spec, lenient=lenient)
+        columns = _apply_conditions(parsed)
+        raise_problems(parsed.problems)
+        return cls(columns, parsed.fixed, rules=rules, notes=parsed.notes)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self.columns, self.fixed, tuple(rule.text for rule in self.rules), self.notes)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Space) and self.signature() == other.signature()
+
+    def __hash__(self) -> int:
+        return hash(json_text(self.signature()))
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def __repr__(self) -> str:
+        return f"Space({len(self.columns)} searched, {len(self.fixed)} fixed, size={self.size})"
+
+    def column(self, path: str) -> Column:
+        """Return the column at a dotted path; raises SpaceError with the closest name."""
+        if path not in self._position:
+            raise SpaceError(f"{path}: is not a searched parameter{nearest_name(path, self.paths)}")
+        return self.columns[self._position[path]]
+
+    def signature(self) -> dict[str, Any]:
+        """Return what decides which points exist, as JSON can say it; the order of keys in the file does not count."""
+        columns = []
+        for one in self.columns:
+            entry: dict[str, Any] = {"path": one.path, "kind": one.kind}
+            if one.choices is not None:
+                entry["choices"] = list(one.choices)
+            else:
+                entry |= {"low": one.low, "high": one.high, "step": one.step, "log": one.log}
+            if one.when is not None:
+                entry["when"] = {one.when[0]: list(one.when[1])}
+            columns.append(entry)
+        return {"columns": columns, "fixed": self.fixed, "rules": sorted(rule.text for rule in self.rules)}
+
+    # -- points ---------------------------------------------------------------------------------------------------
+
+    def snap(self, vectors: FloatArray) -> FloatArray:
+        """Return the vectors (n, d) moved to the nearest allowed values: clipped, on their steps, inactive ones NaN.
+
+        Raises SpaceError for a NaN in an active column or a wrong width.
+        """
+        given = np.asarray(vectors, dtype=np.float64)
+        if given.ndim != 2 or given.shape[1] != len(self.columns):
+            raise SpaceError(f"vectors: shape {given.shape} does not fit (n, {len(self.columns)}); one row per point")
+        out = np.empty(given.shape, dtype=np.float64)
+        for j in self._order:
+            one, x = self.columns[j], given[:, j]
+            missing = np.isnan(x)
+            condition = self._conditions[j]
+            inactive = None if condition is None else ~np.isin(out[:, condition[0]], condition[1])
+            if missing.any():
+                if inactive is None or (missing & ~inactive).any():
+                    raise SpaceError(f"{one.path}: NaN is not a value; give every active parameter one")
+                x = np.where(missing, 0.0, x)
+            if one.steps is not None:
+                snapped = one.steps.values(one.steps.nearest_many(x))
+            elif one.choices is not None:
+                snapped = np.clip(np.rint(x), 0.0, len(one.choices) - 1.0) + 0.0
+            else:
+                snapped = np.clip(x, one.low, one.high) + 0.0
+            out[:, j] = snapped if inactive is None else np.where(inactive, np.nan, snapped)
+        return out
+
+    def decode(self, vector: FloatArray | Sequence[float]) -> dict[str, Any]:
+        """Return a vector's parameters: nested, typed, snapped, fixed values included, inactive ones absent."""
+        values = vector.tolist() if isinstance(vector, np.ndarray) else list(vector)
+        if len(values) != len(self._plan):
+            raise SpaceError(f"vector: {len(values)} entries do not fit {len(self._plan)} columns")
+        return self._assemble(self._snap_one(values))
+
+    def decode_many(self, vectors: FloatArray) -> list[dict[str, Any]]:
+        """Return `decode` of each row of (n, d), snapped together."""
+        return [self._assemble(row) for row in self.snap(vectors).tolist()]
+
+    def encode(self, params: Mapping[str, Any], *, snap: bool = False) -> FloatArray:
+        """Return the vector of nested (or dotted) parameters; fixed ones may be left out, but may not differ.
+
+        A value off its grid or out of its range is refused, or with `snap` moved to the nearest. Raises SpaceError
+        with every problem.
+        """
+        flat = _flatten(params, {*self.paths, *self.fixed})
+        problems = [
+            f"{path}: is not a parameter of this space{nearest_name(path, [*self.paths, *self.fixed])}; remove it"
+            for path in flat
+            if path not in self._position and path not in self.fixed
+        ]
+        problems += [
+            f"{path}: {flat[path]!r} differs from the fixed {self.fixed[path]!r}; remove it"
+            for path in sorted(flat.keys() & self.fixed.keys())
+            if not _same(flat[path], self.fixed[path])
+        ]
+        vector = np.full(len(self.columns), np.nan)
+        for j in self._order:
+            one, condition = self.columns[j], self._conditions[j]
+            active = condition is None or vector[condition[0]] in condition[1]
+            if one.path not in flat:
+                if active:
+                    problems.append(f"{one.path}: is missing; give it a value")
+            elif active:
+                try:
+                    vector[j] = self._code(one, flat[one.path], snap)
+                except SpaceError as exc:
+                    problems.append(exc.message)
+            else:
+                problems.append(f"{one.path}: does not exist here ({_said(one)}); remove it")
+        raise_problems(problems)
+        return vector
+
+    def allowed(self, vectors: FloatArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Return for each row of (n, d), already on its grid, whether every rule holds."""
+        n = len(vectors)
+        good = np.ones(n, dtype=bool)
+        if not self.rules:
+            return good
+        values: dict[str, Any] = dict(self._constants)
+        for path in {path for rule in self.rules for path in rule.paths} & self._position.keys():
+            values[path] = self._rule_values(self._position[path], np.asarray(vectors)[:, self._position[path]])
+        for rule in self.rules:
+            holds = np.broadcast_to(rule.holds(values), (n,))
+            inactive = np.zeros(n, dtype=bool)
+            for path in rule.paths:
+                if path in self._position:
+                    inactive |= np.isnan(vectors[:, self._position[path]])
+            good &= holds | inactive
+        return good
+
+    # -- counting -------------------------------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int | None:
+        """How many different points exist before the rules; None if a float is continuous. A space of fixed values
+        has one."""
+        return self._product_of(self._counts, (j for j, condition in enumerate(self._conditions) if condition is None))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What can be searched but rarely is meant: nothing to search, a choice of one, one decided by a bound."""
+        found = [] if self.columns else ["parameters: everything is fixed, so there is one point to try"]
+        found += [
+            f"{one.path}: has one value only, so it is not searched; write the value alone"
+            for one in self.columns
+            if one.count == 1 and one.when is None
+        ]
+        return tuple(found)
+
+    def point(self, index: int) -> FloatArray:
+        """Return the vector at a position of the enumeration (the last path runs fastest), 0 <= index < size."""
+        size = self._finite_size()
+        if not 0 <= index < size:
+            raise SpaceError(f"point: index {index} is outside [0, {size})")
+        vector = np.full(len(self.columns), np.nan)
+        self._unrank([j for j, condition in enumerate(self._conditions) if condition is None], index, vector)
+        return vector
+
+    def grid(self, limit: int | None = None, *, start: int = 0) -> Iterator[FloatArray]:
+        """Yield the vectors of every point that satisfies the rules, in the order of `point`, at most `limit`.
+
+        `start` is a position of the enumeration. Raises SpaceError if a float has neither step nor values.
+        """
+        size = self._finite_size()
+        points = (self.point(index) for index in range(start, size))
+        kept = (one for one in points if self.allowed(one[None, :])[0]) if self.rules else points
+        yield from islice(kept, limit)
+
+    # -- Optuna ---------------------------------------------------------------------------------------------------
+
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Return an Optuna distribution per column; lists and mappings appear as their JSON text."""
+        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+        found: dict[str, BaseDistribution] = {}
+        for one in self.columns:
+            if one.choices is not None:
+                found[one.path] = CategoricalDistribution(one.labels)
+                continue
+            low, high, step = _optuna_range(one)
+            if one.kind == "int":
+                found[one.path] = IntDistribution(int(low), int(high), log=one.log, step=int(step or 1))
+            else:
+                found[one.path] = FloatDistribution(low, high, log=one.log, step=step)
+        return found
+
+    def suggest(self, trial: Any) -> dict[str, Any]:
+        """Ask an Optuna-like trial for every active parameter; needs only its `suggest_*` methods."""
+        values = [math.nan] * len(self.columns)
+        for j in self._order:
+            condition = self._conditions[j]
+            if condition is None or values[condition[0]] in condition[1]:
+                values[j] = self._snap_value(j, _suggest_one(trial, self.columns[j]))
+        return self._assemble(values)
+
+    # -- inside ---------------------------------------------------------------------------------------------------
+
+    def _snap_one(self, values: list[float]) -> list[float]:
+        for j in self._order:
+            condition = self._conditions[j]
+            if condition is not None and values[condition[0]] not in condition[1]:
+                values[j] = math.nan
+                continue
+            low, high, steps = self._bounds[j]
+            x = values[j]
+            if not (low <= x <= high if steps is None else steps.on(x)):
+                values[j] = self._snap_value(j, x)
+        return values
+
+    def _snap_value(self, j: int, x: float) -> float:
+        one = self.columns[j]
+        if x != x:
+            raise SpaceError(f"{one.path}: NaN is not a value; give every active parameter one")
+        if one.steps is not None:
+            return one.steps.value(one.steps.nearest(x))
+        assert (one.low is not None and one.high is not None) or one.choices is not None
+        if one.choices is not None:
+            return float(min(max(round(min(max(x, -1.0), len(one.choices))), 0), len(one.choices) - 1))
+        return min(max(float(x), one.low), one.high) + 0.0  # type: ignore[type-var,operator] # asserted above
+
+    def _assemble(self, values: list[float]) -> dict[str, Any]:
+        root: dict[str, Any] = {}
+        groups = [root]
+        for parent, key in self._groups:
+            inner: dict[str, Any] = {}
+            groups[parent][key] = inner
+            groups.append(inner)
+        for group, key, value, shared in self._fixed_plan:
+            groups[group][key] = plain_value(value) if shared else value
+        for x, (kind, group, key, choices) in zip(values, self._plan, strict=True):
+            if x != x:
+                continue
+            if kind == _INT:
+                groups[group][key] = int(x)
+            elif kind == _CHOICE:
+                choice = choices[int(x)]
+                groups[group][key] = plain_value(choice) if type(choice) in _CONTAINERS else choice
+            else:
+                groups[group][key] = x + 0.0
+        return root
+
+    def _make_plan(self) -> tuple[list[Any], list[Any], list[Any]]:
+        """Which group each parameter belongs to, so that assembling walks no path."""
+        positions: dict[str, int] = {"": 0}
+        groups: list[tuple[int, str]] = []
+
+        def place(path: str) -> tuple[int, str]:
+            above, _, key = path.rpartition(".")
+            parts = above.split(".") if above else []
+            for depth in range(1, len(parts) + 1):
+                prefix = ".".join(parts[:depth])
+                if prefix not in positions:
+                    groups.append((positions[".".join(parts[: depth - 1])], parts[depth - 1]))
+                    positions[prefix] = len(groups)
+            return positions[above], key
+
+        plan, fixed = [], []
+        for one in self.columns:
+            kind = _CHOICE if one.choices is not None else _INT if one.kind == "int" else _FLOAT
+            plan.append((kind, *place(one.path), one.choices))
+        for path, value in self.fixed.items():
+            fixed.append((*place(path), value, type(value) in _CONTAINERS))
+        return groups, plan, fixed
+
+    def _code(self, one: Column, value: Any, snap: bool) -> float:
+        """The vector entry of one value."""
+        if one.choices is not None:
+            for position, choice in enumerate(one.choices):
+                if _same(choice, value):
+                    return float(position)
+            raise SpaceError(f"{one.path}: {value!r} is not one of {list(one.choices)!r}; choose one of them")
+        if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+            raise SpaceError(f"{one.path}: {value!r} is not a number; give one in [{one.low!r}, {one.high!r}]")
+        x = float(value)
+        near = self._snap_value(self._position[one.path], x)
+        slack = 4.0 * float(np.spacing(max(abs(x), abs(near), 1e-300)))
+        if near == x or snap or abs(near - x) <= slack:
+            return near
+        assert one.low is not None
+        assert one.high is not None
+        if not one.low <= x <= one.high:
+            raise SpaceError(f"{one.path}: {value!r} is outside [{one.low!r}, {one.high!r}]; use {near!r}")
+        raise SpaceError(f"{one.path}: {value!r} is off its step {one.step!r}; use {near!r}")
+
+    def _rule_constants(self) -> dict[str, Any]:
+        constants: dict[str, Any] = {}
+        problems = []
+        for rule in self.rules:
+            for path in rule.paths:
+                if path in self.fixed:
+                    value = self.fixed[path]
+                    constants[path] = float(value) if type(value) is int else value
+                elif path not in self._position:
+                    known = [*self.paths, *self.fixed]
+                    problems.append(
+                        f"rules: {rule.text!r} reads {path}, which no parameter has{nearest_name(path, known)}"
+                    )
+        raise_problems(problems)
+        return constants
+
+    def _check_rules(self) -> None:
+        """Run every rule once, on one point, so that text compared with a number fails here and not in a study."""
+        for rule in self.rules:
+            values = dict(self._constants)
+            for path in rule.paths:
+                if path in self._position:
+                    values[path] = self._rule_values(self._position[path], np.zeros(1))
+            holds = rule.holds(values)
+            if not any(path in self._position for path in rule.paths) and not holds.all():
+                raise SpaceError(f"rules: {rule.text!r} is false for the fixed values, so no point exists; mend either")
+
+    def _rule_values(self, j: int, column: FloatArray) -> Any:
+        choices = self.columns[j].choices
+        if choices is None:
+            return column
+        codes = np.where(np.isnan(column), 0.0, column).astype(np.int64)
+        numeric = all(isinstance(one, int | float) for one in choices)
+        table = np.empty(len(choices), dtype=np.float64 if numeric else object)
+        table[:] = choices if numeric else list(choices)
+        return table[codes]
+
+    def _count_points(self) -> tuple[dict[int, list[tuple[int, tuple[float, ...]]]], list[int | None]]:
+        """Children of each column with the codes that wake them, and the points of each column's subtree."""
+        children: dict[int, list[tuple[int, tuple[float, ...]]]] = {j: [] for j in range(len(self.columns))}
+        for j, condition in enumerate(self._conditions):
+            if condition is not None:
+                children[condition[0]].append((j, condition[1]))
+        counts: list[int | None] = [None] * len(self.columns)
+        for j in reversed(self._order):
+            base = self.columns[j].count
+            woken = {code for _, codes in children[j] for code in codes}
+            branches = [self._product_of(counts, [c for c, codes in children[j] if code in codes]) for code in woken]
+            if base is not None and None not in branches:
+                counts[j] = base - len(woken) + sum(one or 0 for one in branches)
+        return children, counts
+
+    def _product_of(self, counts: Sequence[int | None], members: Iterable[int]) -> int | None:
+        total = 1
+        for j in members:
+            count = counts[j]
+            if count is None:
+                return None
+            total *= count
+        return total
+
+    def _finite_size(self) -> int:
+        size = self.size
+        if size is None:
+            endless = [one.path for one in self.columns if one.count is None]
+            raise SpaceError(f"{endless[0]}: has neither step nor values, so a grid of it is endless; add a step")
+        return size
+
+    def _unrank(self, members: Sequence[int], index: int, vector: FloatArray) -> None:
+        """Write the point at `index` among the combinations of `members`, the last one fastest."""
+        for j in reversed(members):
+            count = self._counts[j]
+            assert count is not None
+            index, place = divmod(index, count)
+            one = self.columns[j]
+            woken = sorted({code for _, codes in self._children[j] for code in codes})
+            position, below = self._locate(j, place, woken)
+            vector[j] = one.steps.value(position) if one.steps is not None else float(position)
+            inner = [child for child, codes in self._children[j] if vector[j] in codes]
+            if inner:
+                self._unrank(inner, below, vector)
+
+    def _locate(self, j: int, place: int, woken: Sequence[float]) -> tuple[int, int]:
+        """The position of a column's value that owns `place` of its subtree, and what is left for its children."""
+        steps = self.columns[j].steps
+        shift = 0  # points so far beyond one per value
+        for code in woken:
+            position = int(code) if steps is None else steps.nearest(code)
+            first = position + shift
+            if place < first:
+                break
+            width = self._product_of(self._counts, [c for c, codes in self._children[j] if code in codes]) or 1
+            if place < first + width:
+                return position, place - first
+            shift += width - 1
+        return place - shift, 0
+
+
+def suggest(trial: Any, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested parameters of a specification, asked from an Optuna-like trial by its `suggest_*` methods alone.
+
+    Read leniently: a high that is off its step is lowered to the last point. A float on a step is exactly the nearest
+    multiple, whatever the trial answers.
+    """
+    return _space_of(spec).suggest(trial)
+
+
+def expand_value(node: Any) -> list[Any]:
+    """Return every value a specification stands for, each a value of its own: a grid's values, a range's points, the
+    combinations of a nested mapping; anything bare is one fixed value.
+
+    Raises SpaceError for a continuous float, and for more than a million values.
+
+    >>> expand_value({"type": "float", "low": 0.1, "high": 0.3, "step": 0.1}), expand_value("ema")
+    ([0.1, 0.2, 0.3], ['ema'])
+    """
+    if not isinstance(node, Mapping):
+        return [plain_value(node)]
+    space = Space.from_spec({"value": node}, lenient=True)
+    if (space.size or 0) > _EXPAND_LIMIT:
+        raise SpaceError(f"parameters: {space.size} values are too many to list; use Space.grid, which yields them")
+    return [space.decode(one)["value"] for one in space.grid()]
+
+
+_SPACES: dict[bytes, Space] = {}
+_SPACES_LIMIT = 64
+
+
+def _space_of(spec: Mapping[str, Any]) -> Space:
+    """The space of a specification, remembered by its content since a study suggests from one again and again."""
+    try:
+        key = orjson.dumps(spec)
+    except TypeError:  # holds something JSON cannot say: read it each time
+        return Space.from_spec(spec, lenient=True)
+    space = _SPACES.get(key)
+    if space is None:
+        space = Space.from_spec(spec, lenient=True)
+        while len(_SPACES) >= _SPACES_LIMIT:
+            _SPACES.pop(next(iter(_SPACES)), None)
+        _SPACES[key] = space
+    return space
+
+
+def _suggest_one(trial: Any, one: Column) -> float:
+    if one.choices is not None:
+        labels = one.labels
+        answer = trial.suggest_categorical(one.path, list(labels))
+        for position, (label, choice) in enumerate(zip(labels, one.choices, strict=True)):
+            if _same(label, answer) or _same(choice, answer):
+                return float(position)
+        raise SpaceError(f"{one.path}: the trial answered {answer!r}, which is not one of {list(labels)!r}")
+    low, high, step = _optuna_range(one)
+    options: dict[str, Any] = {"log": True} if one.log else {}
+    if one.kind == "int":
+        if step is not None and step != 1:
+            options["step"] = int(step)
+        return float(trial.suggest_int(one.path, int(low), int(high), **options))
+    if step is not None:
+        options["step"] = step
+    return float(trial.suggest_float(one.path, low, high, **options))
+
+
+def _optuna_range(one: Column) -> tuple[float, float, float | None]:
+    """The range to give Optuna; without the step where Optuna's own check on floats would lower the high again."""
+    assert one.low is not None
+    assert one.high is not None
+    exact = one.steps is not None and one.steps.high_is_exact
+    return one.low, one.high, one.step if exact or one.kind == "int" else None
+
+
+def _apply_conditions(parsed: Parsed) -> list[Column]:
+    """The columns with their `when`; one that depends on a fixed value is decided now, and noted."""
+    for path, (parent, values) in parsed.conditions.items():
+        column = parsed.columns.get(path)
+        if column is None:
+            continue
+        if parent in parsed.fixed:
+            if any(_same(parsed.fixed[parent], one) for one in values):
+                parsed.notes.append(f"{path}: {parent} is fixed to {parsed.fixed[parent]!r}, so it always exists")
+            else:
+                parsed.notes.append(f"{path}: {parent} is fixed to {parsed.fixed[parent]!r}, so it never exists")
+                del parsed.columns[path]
+            continue
+        above = parsed.columns.get(parent)
+        if above is None:
+            known = [*parsed.columns, *parsed.fixed]
+            if not any(one.startswith(f"{parent}:") for one in parsed.problems):
+                parsed.problems.append(
+                    f"{path}: when names {parent}, which is no parameter{nearest_name(parent, known)}"
+                )
+        elif above.count is None:
+            parsed.problems.append(f"{path}: when names {parent}, a continuous float; give that a step, or use choices")
+        else:
+            for one in values:
+                if not _is_value(above, one):
+                    parsed.problems.append(f"{path}: when.{parent}: {one!r} is not a value that {parent} can have")
+            parsed.columns[path] = replace(column, when=(parent, values))
+    for path in _circular(parsed.columns):
+        parsed.problems.append(f"{path}: its when leads back to itself; break the circle")
+    return list(parsed.columns.values())
+
+
+def _circular(columns: Mapping[str, Column]) -> list[str]:
+    found = []
+    for path in columns:
+        seen, at = set(), path
+        while at in columns and at not in seen:
+            seen.add(at)
+            when = columns[at].when
+            if when is None:
+                break
+            at = when[0]
+        else:
+            if at == path:
+                found.append(path)
+    return found
+
+
+def _is_value(one: Column, value: Any) -> bool:
+    if one.choices is not None:
+        return any(_same(choice, value) for choice in one.choices)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and one.steps is not None and one.steps.on(float(value))
+
+
+def _condition_order(
+    columns: Sequence[Column], position: Mapping[str, int]
+) -> tuple[list[int], list[tuple[int, tuple[float, ...]] | None]]:
+    """The columns with parents before children, and each one's (parent, codes of the parent that wake it)."""
+    conditions: list[tuple[int, tuple[float, ...]] | None] = []
+    for one in columns:
+        if one.when is None:
+            conditions.append(None)
+            continue
+        parent = columns[position[one.when[0]]]
+        if parent.choices is not None:
+            codes = tuple(
+                float(i) for i, choice in enumerate(parent.choices) if any(_same(choice, v) for v in one.when[1])
+            )
+        else:
+            codes = tuple(float(v) for v in one.when[1])
+        conditions.append((position[parent.path], codes))
+
+    def depth(j: int) -> int:
+        level, condition = 0, conditions[j]
+        while condition is not None:
+            level, condition = level + 1, conditions[condition[0]]
+        return level
+
+    return sorted(range(len(columns)), key=lambda j: (depth(j), j)), conditions
+
+
+def _said(one: Column) -> str:
+    assert one.when is not None
+    return f"only when {one.when[0]} is {' or '.join(repr(value) for value in one.when[1])}"
+
+
+def _quick_bounds(one: Column) -> tuple[float, float, StepGrid | None]:
+    """What decides in a hurry that a value stays as it is."""
+    if one.choices is not None:
+        return 0.0, 0.0, StepGrid(0, len(one.choices) - 1, 1)
+    assert one.low is not None
+    assert one.high is not None
+    return one.low, one.high, one.steps
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two values are the same as JSON says them: 1, 1.0 and True are three values, a tuple is a list."""
+    try:
+        return json_text(plain_value(a)) == json_text(plain_value(b))
+    except (ValueError, TypeError):
+        return False
+
+
+def _flatten(params: Mapping[str, Any], leaves: set[str]) -> dict[str, Any]:
+    """Nested or dotted parameters by dotted path; a mapping at a known leaf is a value, not a group."""
+    flat: dict[str, Any] = {}
+    stack: list[tuple[str, Mapping[str, Any]]] = [("", params)]
+    while stack:
+        above, group = stack.pop()
+        for key, value in group.items():
+            path = f"{above}.{key}" if above else str(key)
+            if isinstance(value, Mapping) and path not in leaves:
+                stack.append((path, value))
+            else:
+                flat[path] = value
+    return flat
+
+
+def _rebuild(columns: Sequence[Column], fixed: Mapping[str, Any], rules: Sequence[str], notes: Sequence[str]) -> Space:
+    return Space(columns, fixed, rules=rules, notes=notes)

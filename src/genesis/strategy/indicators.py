@@ -1,0 +1,359 @@
+"""Causal indicators as compiled array loops: value i reads bars 0..i only, and is NaN until it has enough of them.
+
+Definitions and seeds follow TA-Lib where it has the indicator (agreement to 1e-9 is tested), so a study can be
+compared with other tools. All loops take float64[n], C-contiguous, finite; `period` is at least 1 (the doorway in
+`features.py` checks). Wilder, New Concepts in Technical Trading Systems (1978), for RSI, ATR and ADX.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from genesis.engine.compile import jit
+from genesis.types import FloatArray
+
+
+@jit
+def sma(x: FloatArray, period: int) -> FloatArray:
+    """Mean of the last `period` values; first at index period-1."""
+    n = x.shape[0]
+    out = np.full(n, np.nan)
+    total = 0.0
+    for i in range(n):
+        total += x[i]
+        if i >= period - 1:
+            out[i] = total / period
+            total -= x[i - period + 1]
+    return out
+
+
+@jit
+def ema(x: FloatArray, period: int, start: int = 0) -> FloatArray:
+    """Exponential mean with weight 2/(period+1), seeded by the mean of `period` values from index `start`."""
+    n = x.shape[0]
+    out = np.full(n, np.nan)
+    first = start + period - 1
+    if first >= n:
+        return out
+    value = 0.0
+    for i in range(start, first + 1):
+        value += x[i]
+    value /= period
+    out[first] = value
+    k = 2.0 / (period + 1.0)
+    for i in range(first + 1, n):
+        value = (x[i] - value) * k + value
+        out[i] = value
+    return out
+
+
+@jit
+def rsi(close: FloatArray, period: int) -> FloatArray:
+    """Wilder's relative strength, 0..100; first at index period; 0 when no change was seen (as TA-Lib)."""
+    n = close.shape[0]
+    out = np.full(n, np.nan)
+    if n <= period:
+        return out
+    gain = 0.0
+    loss = 0.0
+    for i in range(1, period + 1):
+        change = close[i] - close[i - 1]
+        gain += max(change, 0.0)
+        loss -= min(change, 0.0)
+    gain /= period
+    loss /= period
+    total = gain + loss
+    out[period] = 100.0 * gain / total if total > 1e-14 else 0.0
+    keep = (period - 1.0) / period
+    weight = 1.0 / period
+    for i in range(period + 1, n):
+        change = close[i] - close[i - 1]
+        gain = gain * keep + max(change, 0.0) * weight
+        loss = loss * keep - min(change, 0.0) * weight
+        total = gain + loss
+        out[i] = 100.0 * gain / total if total > 1e-14 else 0.0
+    return out
+
+
+@jit
+def true_range(high: FloatArray, low: FloatArray, close: FloatArray) -> FloatArray:
+    """Greatest of high-low and the distances of high and low from the previous close; first at index 1."""
+    n = close.shape[0]
+    out = np.empty(n)
+    if n:
+        out[0] = np.nan
+    for i in range(1, n):
+        before = close[i - 1]
+        out[i] = max(high[i] - low[i], max(abs(high[i] - before), abs(low[i] - before)))
+    return out
+
+
+@jit
+def atr(high: FloatArray, low: FloatArray, close: FloatArray, period: int) -> FloatArray:
+    """Wilder's average true range, in price units; first at index `period`."""
+    n = close.shape[0]
+    out = np.full(n, np.nan)
+    if n <= period:
+        return out
+    value = 0.0
+    keep = (period - 1.0) / period
+    weight = 1.0 / period
+    for i in range(1, n):
+        before = close[i - 1]
+        now = max(high[i] - low[i], max(abs(high[i] - before), abs(low[i] - before)))
+        if i < period:
+            value += now
+        elif i == period:
+            value = (value + now) / period
+            out[i] = value
+        else:
+            value = value * keep + now * weight
+            out[i] = value
+    return out
+
+
+@jit
+def adx(high: FloatArray, low: FloatArray, close: FloatArray, period: int) -> FloatArray:
+    """Wilder's average directional index, 0..100; first at index 2*period-1."""
+    n = close.shape[0]
+    out = np.full(n, np.nan)
+    plus = 0.0
+    minus = 0.0
+    span = 0.0
+    total = 0.0
+    value = 0.0
+    keep = (period - 1.0) / period
+    weight = 1.0 / period
+    for i in range(1, n):
+        up = high[i] - high[i - 1]
+        down = low[i - 1] - low[i]
+        before = close[i - 1]
+        now = max(high[i] - low[i], max(abs(high[i] - before), abs(low[i] - before)))
+        if i < period:
+            plus += up if up > 0.0 and up > down else 0.0
+            minus += down if down > 0.0 and down > up else 0.0
+            span += now
+            continue
+        plus = plus * keep + (up if up > 0.0 and up > down else 0.0)
+        minus = minus * keep + (down if down > 0.0 and down > up else 0.0)
+        span = span * keep + now
+        both = plus + minus
+        moved = both > 1e-14 and span > 1e-14
+        dx = 100.0 * abs(plus - minus) / both if moved else 0.0
+        if i < 2 * period - 1:
+            total += dx
+        elif i == 2 * period - 1:
+            value = (total + dx) / period
+            out[i] = value
+        else:
+            if moved:
+                value = value * keep + dx * weight
+            out[i] = value
+    return out
+
+
+@jit
+def stddev(x: FloatArray, period: int) -> FloatArray:
+    """Population standard deviation of the last `period` values; exactly 0 where they are all equal.
+
+    Welford's update for a sliding window: no difference of large squares, so no false variance on high prices.
+    """
+    n = x.shape[0]
+    out = np.full(n, np.nan)
+    mean = 0.0
+    spread = 0.0
+    same = 0
+    for i in range(n):
+        same = same + 1 if i and x[i] == x[i - 1] else 1
+        if i < period:
+            delta = x[i] - mean
+            mean += delta / (i + 1)
+            spread += delta * (x[i] - mean)
+        else:
+            old = x[i - period]
+            before = mean
+            mean += (x[i] - old) / period
+            spread += (x[i] - old) * (x[i] - mean + old - before)
+        if same >= period:
+            mean = x[i]
+            spread = 0.0
+        if i >= period - 1:
+            out[i] = math.sqrt(max(spread, 0.0) / period)
+    return out
+
+
+@jit
+def bollinger_position(close: FloatArray, period: int) -> FloatArray:
+    """Distance of the close from its mean in standard deviations (±2 are the classic bands); 0 where they are 0."""
+    deviation = stddev(close, period)
+    mean = sma(close, period)
+    out = np.empty_like(close)
+    for i in range(close.shape[0]):
+        width = deviation[i]
+        out[i] = (close[i] - mean[i]) / width if width != 0.0 else 0.0
+    return out
+
+
+@jit
+def change_rate(x: FloatArray, bars: int) -> FloatArray:
+    """Relative change over `bars` bars divided by `bars`: the mean slope as a fraction per bar."""
+    n = x.shape[0]
+    out = np.full(n, np.nan)
+    for i in range(bars, n):
+        out[i] = (x[i] / x[i - bars] - 1.0) / bars
+    return out
+
+
+@jit
+def highest(x: FloatArray, period: int) -> FloatArray:
+    """Largest of the last `period` values; first at index period-1."""
+    n = x.shape[0]
+    out = np.full(n, np.nan)
+    where = -1
+    for i in range(n):
+        if where <= i - period or where < 0:
+            where = max(0, i - period + 1)
+            for j in range(where + 1, i + 1):
+                if x[j] >= x[where]:
+                    where = j
+        elif x[i] >= x[where]:
+            where = i
+        if i >= period - 1:
+            out[i] = x[where]
+    return out
+
+
+@jit
+def lowest(x: FloatArray, period: int) -> FloatArray:
+    """Smallest of the last `period` values; first at index period-1."""
+    return -highest(-x, period)
+
+
+@jit
+def stochastic_k(high: FloatArray, low: FloatArray, close: FloatArray, period: int) -> FloatArray:
+    """Place of the close in the range of the last `period` bars, 0..100; 0 where the range is 0 (as TA-Lib)."""
+    top = highest(high, period)
+    bottom = lowest(low, period)
+    out = np.empty_like(close)
+    for i in range(close.shape[0]):
+        width = top[i] - bottom[i]
+        out[i] = 100.0 * (close[i] - bottom[i]) / width if width != 0.0 else 0.0
+    return out
+
+
+@jit
+def obv(close: FloatArray, volume: FloatArray) -> FloatArray:
+    """Volume summed with the sign of the close's change, from the first bar's volume (Granville's on-balance volume)."""
+    out = np.empty_like(close)
+    total = 0.0
+    for i in range(close.shape[0]):
+        if i == 0 or close[i] > close[i - 1]:
+            total += volume[i]
+        elif close[i] < close[i - 1]:
+            total -= volume[i]
+        out[i] = total
+    return out
+
+
+@jit
+def macd(close: FloatArray, fast: int, slow: int) -> FloatArray:
+    """Fast minus slow exponential mean, both first known at index slow-1 (TA-Lib's seeds); needs fast < slow."""
+    return ema(close, fast, slow - fast) - ema(close, slow, 0)
+
+
+@jit
+def macd_signal(close: FloatArray, fast: int, slow: int, signal: int) -> FloatArray:
+    """Exponential mean of the MACD line, seeded where that line begins."""
+    return ema(macd(close, fast, slow), signal, slow - 1)
+
+
+@jit
+def percentile_rank(x: FloatArray, window: int, first: int) -> FloatArray:
+    """Share of the last `window` values (this one included) that are at or below this one, in 0..1.
+
+    `first` is the index of x's first known value; the rank is known from `first + window - 1` on. Counting the
+    window beats keeping it sorted up to a few hundred bars, being branch-free; `percentile_rank_long` takes over.
+    """
+    n = x.shape[0]
+    out = np.full(n, np.nan)
+    for i in range(first + window - 1, n):
+        now = x[i]
+        below = 0
+        for j in range(i - window + 1, i + 1):
+            below += x[j] <= now
+        out[i] = below / window
+    return out
+
+
+@jit
+def percentile_rank_long(x: FloatArray, window: int, first: int) -> FloatArray:
+    """The same numbers as `percentile_rank` for long windows: a Fenwick tree over the values' order, O(n log n).
+
+    The order is taken over all values at once, and that cannot leak the future: a count depends only on how the
+    values inside the window compare with each other.
+    """
+    n = x.shape[0]
+    out = np.full(n, np.nan)
+    if n - first < window:
+        return out
+    order = np.argsort(x[first:])
+    rank = np.empty(n - first, dtype=np.int64)
+    at = 0
+    for k in range(order.shape[0]):
+        if k == 0 or x[first + order[k]] != x[first + order[k - 1]]:
+            at = k + 1
+        rank[order[k]] = at
+    tree = np.zeros(n - first + 1, dtype=np.int64)
+    for i in range(n - first):
+        j = rank[i]
+        while j < tree.shape[0]:
+            tree[j] += 1
+            j += j & -j
+        if i >= window:
+            j = rank[i - window]
+            while j < tree.shape[0]:
+                tree[j] -= 1
+                j += j & -j
+        if i >= window - 1:
+            below = 0
+            j = rank[i]
+            while j > 0:
+                below += tree[j]
+                j -= j & -j
+            out[first + i] = below / window
+    return out
+
+
+@jit
+def gap(x: FloatArray, level: FloatArray) -> FloatArray:
+    """x against a level as a fraction: 0.02 is two per cent above."""
+    out = np.empty_like(x)
+    for i in range(x.shape[0]):
+        out[i] = x[i] / level[i] - 1.0
+    return out
+
+
+@jit
+def distance(x: FloatArray, level: FloatArray, unit: FloatArray) -> FloatArray:
+    """x minus a level in the given unit; 0 where the unit is 0 (a market that did not move)."""
+    out = np.empty_like(x)
+    for i in range(x.shape[0]):
+        out[i] = (x[i] - level[i]) / unit[i] if unit[i] != 0.0 else 0.0
+    return out
+
+
+@jit
+def ratio_to_mean(x: FloatArray, period: int, first: int) -> FloatArray:
+    """x against its own mean of `period` values, minus 1; `first` is the index of x's first known value."""
+    n = x.shape[0]
+    out = np.full(n, np.nan)
+    total = 0.0
+    for i in range(first, n):
+        total += x[i]
+        if i >= first + period - 1:
+            mean = total / period
+            out[i] = x[i] / mean - 1.0 if mean > 0.0 else 0.0
+            total -= x[i - period + 1]
+    return out

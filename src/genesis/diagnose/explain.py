@@ -106,13 +106,13 @@ def explain_trial(result: TrialResult, *, fills: Any = None) -> Explanation:
 
 
 _STOPS = {
-    "max_trials": "The run finished: it ran the {trials} trials it was given.",
+    "trials": "The run finished: it ran the {trials} trials it was given.",
     "exhausted": "The run finished early: every one of the space's {size} points has been tried.",
-    "timeout": "The run stopped at its time limit after {trials} trials.",
-    "target": "The run stopped because the target score was reached at {best}.",
-    "patience": "The run stopped because nothing improved for as many trials as run.patience allows.",
+    "seconds": "The run stopped at its time limit after {trials} trials.",
+    "target": "The run stopped because the target score was reached: {best}.",
+    "plateau": "The run stopped because nothing improved for as many trials as run.patience allows.",
     "failures": "The run stopped because too many trials failed.",
-    "interrupt": "The run was interrupted after {trials} trials; `genesis resume` goes on where it stopped.",
+    "interrupted": "The run was interrupted after {trials} trials; `genesis resume` goes on where it stopped.",
 }
 
 

@@ -1,0 +1,285 @@
+"""Figures about trading: equity and drawdown, price with fills and levels, monthly returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from genesis.report.figures import BLUE, GREEN, GREY, ORANGE, RED, Figure, axis
+from genesis.report.tables import compact
+from genesis.types import FloatArray, IntArray
+
+LINE_POINTS = 900
+PRICE_POINTS = 1_800
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Equity of one trial over all bars: `equity` float64[n]; `name` as in the legend."""
+
+    name: str
+    equity: FloatArray
+
+
+@dataclass(frozen=True)
+class Spans:
+    """The bar where trading starts and the one where out-of-sample starts (None without one); positions in the bars."""
+
+    trade_from: int
+    holdout_from: int | None = None
+
+
+@dataclass(frozen=True)
+class Marks:
+    """Fills of one trial: bar positions, prices and sides (+1 bought, -1 sold), and level prices by name.
+
+    `levels` maps a name to float64[n] (NaN where it does not stand).
+    """
+
+    bars: IntArray
+    prices: FloatArray
+    sides: IntArray
+    levels: Mapping[str, FloatArray] = field(default_factory=dict)
+
+
+def drawdown(equity: FloatArray) -> FloatArray:
+    """Fall from the highest equity so far, as a fraction <= 0.
+
+    >>> drawdown(np.array([1.0, 2.0, 1.5])).tolist()
+    [0.0, 0.0, -0.25]
+    """
+    return equity / np.maximum.accumulate(equity) - 1.0
+
+
+def thin(values: FloatArray, limit: int) -> IntArray:
+    """Positions that keep the first, last, lowest and highest of each of `limit` / 4 equal stretches."""
+    count = len(values)
+    if count <= limit:
+        return np.arange(count)
+    edges = np.linspace(0, count, limit // 4 + 1).astype(np.int64)
+    kept: list[int] = []
+    for low, high in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+        part = values[low:high]
+        kept += [low, high - 1, low + int(np.argmin(part)), low + int(np.argmax(part))]
+    return np.unique(np.array(kept, dtype=np.int64))
+
+
+def dates(times: IntArray, positions: IntArray) -> list[str]:
+    """UTC times (ns) as text, days only when every bar opens at midnight."""
+    chosen = times[positions].astype("datetime64[ns]")
+    whole = bool((times % 86_400_000_000_000 == 0).all())
+    return [str(value) for value in chosen.astype("datetime64[D]" if whole else "datetime64[m]")]
+
+
+def shades(times: IntArray, spans: Spans) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Shapes and annotations that mark the train and the out-of-sample part."""
+    start, end = dates(times, np.array([spans.trade_from, len(times) - 1]))
+    if spans.holdout_from is None:
+        return [], []
+    cut = dates(times, np.array([spans.holdout_from]))[0]
+    parts = [("train", start, cut, BLUE), ("out of sample", cut, end, ORANGE)]
+    shapes: list[dict[str, Any]] = [
+        {
+            "type": "rect",
+            "xref": "x",
+            "yref": "paper",
+            "x0": x0,
+            "x1": x1,
+            "y0": 0,
+            "y1": 1,
+            "fillcolor": colour,
+            "opacity": 0.09,
+            "line": {"width": 0},
+            "layer": "below",
+        }
+        for _, x0, x1, colour in parts
+    ]
+    notes: list[dict[str, Any]] = [
+        {
+            "x": x0,
+            "y": 1.0,
+            "xref": "x",
+            "yref": "paper",
+            "text": name,
+            "showarrow": False,
+            "xanchor": "left",
+            "yanchor": "bottom",
+            "font": {"size": 11},
+        }
+        for name, x0, _, _ in parts
+    ]
+    return shapes, notes
+
+
+def equity_figure(times: IntArray, curves: Sequence[Curve], spans: Spans) -> Figure:
+    """Equity (log scale when it grows a lot) and drawdown of the best trials; the first curve is the best."""
+    if not curves:
+        return Figure(
+            "equity", "Equity and drawdown", "No trial could be run again, so there is no equity to draw.", []
+        )
+    data: list[dict[str, Any]] = []
+    fall = drawdown(curves[0].equity)
+    for place, curve in reversed(list(enumerate(curves))):
+        top = place == 0
+        kept = thin(curve.equity, LINE_POINTS if top else LINE_POINTS // 2)
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "name": curve.name,
+                "x": dates(times, kept),
+                "y": compact(curve.equity[kept], digits=6),
+                "line": {"color": BLUE if top else GREY, "width": 2.2 if top else 1},
+                "opacity": 1.0 if top else 0.55,
+                "legendrank": place,
+            }
+        )
+    kept = thin(fall, LINE_POINTS)
+    data.append(
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": "drawdown of the best",
+            "x": dates(times, kept),
+            "y": compact(fall[kept]),
+            "line": {"color": RED, "width": 1.2},
+            "fill": "tozeroy",
+            "yaxis": "y2",
+        }
+    )
+    shapes, notes = shades(times, spans)
+    tall = float(curves[0].equity.max()) > 5.0 * float(curves[0].equity[0]) and float(curves[0].equity.min()) > 0.0
+    layout = {
+        "xaxis": {"anchor": "y2", "automargin": True},
+        "yaxis": axis("equity", domain=[0.36, 1.0], type="log" if tall else "linear"),
+        "yaxis2": axis("drawdown", domain=[0.0, 0.28], tickformat=".0%"),
+        "shapes": shapes,
+        "annotations": notes,
+        "hovermode": "x unified" if len(curves) < 4 else "closest",
+    }
+    equity = curves[0].equity
+    summary = f"{curves[0].name} went from {equity[0]:,.0f} to {equity[-1]:,.0f}, with a deepest drawdown of {-fall.min():.1%}."
+    if spans.holdout_from is not None:
+        cut = spans.holdout_from
+        before, after = equity[cut - 1] / equity[0] - 1.0, equity[-1] / equity[cut - 1] - 1.0
+        summary += f" In sample it made {before:+.1%}, out of sample {after:+.1%}."
+    note = f"Curves of {len(times):,} bars keep each stretch's ends, low and high." if len(times) > LINE_POINTS else ""
+    return Figure("equity", "Equity and drawdown of the ten best", summary, data, layout, note, 520)
+
+
+def price_figure(times: IntArray, close: FloatArray, marks: Marks, spans: Spans, *, name: str) -> Figure:
+    """Close with the fills and levels of one trial; opens on the last 400 bars of train when the history is long."""
+    kept = np.union1d(thin(close, PRICE_POINTS), marks.bars[:2_000])
+    data: list[dict[str, Any]] = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": "close",
+            "x": dates(times, kept),
+            "y": compact(close[kept], digits=6),
+            "line": {"color": GREY, "width": 1.2},
+        }
+    ]
+    tints = (ORANGE, BLUE, GREEN, RED)
+    for place, (label, level) in enumerate(marks.levels.items()):
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "name": label,
+                "x": dates(times, kept),
+                "y": compact(level[kept], digits=6),
+                "line": {"color": tints[place % len(tints)], "width": 1, "dash": "dot", "shape": "hv"},
+                "connectgaps": False,
+                "opacity": 0.7,
+            }
+        )
+    for side, label, symbol, colour in ((1, "bought", "triangle-up", GREEN), (-1, "sold", "triangle-down", RED)):
+        here = np.flatnonzero(marks.sides == side)[:1_000]
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": label,
+                "x": dates(times, marks.bars[here]),
+                "y": compact(marks.prices[here], digits=6),
+                "marker": {"symbol": symbol, "size": 9, "color": colour, "line": {"width": 1, "color": "white"}},
+            }
+        )
+    shapes, notes = shades(times, spans)
+    bought, sold = int((marks.sides > 0).sum()), int((marks.sides < 0).sum())
+    layout = {
+        "xaxis": {"automargin": True, "rangeslider": {"visible": False}},
+        "yaxis": axis("price"),
+        "shapes": shapes,
+        "annotations": notes,
+    }
+    summary = f"{name} bought {bought:,} times and sold {sold:,} times" + (
+        f"; levels shown: {', '.join(marks.levels)}." if marks.levels else "."
+    )
+    note = ""
+    if len(kept) < len(times):
+        note = f"{len(kept):,} of {len(times):,} closes drawn (each stretch's ends, low and high)"
+        if max(bought, sold) > 1_000:
+            note += "; the first 1,000 fills of each side"
+        note += "; drag to zoom."
+    return Figure("price", f"Price and fills of {name}", summary, data, layout, note, 460)
+
+
+def monthly_returns(times: IntArray, equity: FloatArray) -> pd.DataFrame:
+    """Returns per calendar month (UTC), rows years, columns 1 to 12, NaN where there are no bars."""
+    series = pd.Series(equity, index=pd.to_datetime(times, utc=True))
+    months = series.resample("ME").last().dropna()
+    start = pd.Series([equity[0]], index=[months.index[0] - pd.offsets.MonthEnd(1)])
+    returns = pd.concat([start, months]).pct_change().iloc[1:]
+    index = pd.DatetimeIndex(returns.index)
+    frame = pd.DataFrame({"year": index.year, "month": index.month, "value": returns.to_numpy()})
+    return frame.pivot_table(index="year", columns="month", values="value").reindex(columns=range(1, 13))
+
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def monthly_figure(times: IntArray, equity: FloatArray, *, name: str) -> Figure:
+    """Monthly returns as a calendar, at most the last 40 years."""
+    table = monthly_returns(times, equity).iloc[-40:]
+    values = table.to_numpy(dtype=np.float64)
+    text = [["" if np.isnan(value) else f"{value:.1%}" for value in row] for row in values]
+    known = values[~np.isnan(values)]
+    span = float(np.quantile(np.abs(known), 0.95)) if len(known) else 0.01
+    data = [
+        {
+            "type": "heatmap",
+            "x": list(_MONTHS),
+            "y": [str(year) for year in table.index],
+            "z": [compact(row, digits=4) for row in values],
+            "text": text,
+            "texttemplate": "%{text}",
+            "textfont": {"size": 10},
+            "colorscale": [[0.0, "#d1495b"], [0.5, "#e9edf2"], [1.0, "#2f9e6e"]],
+            "zmid": 0.0,
+            "zmin": -max(span, 1e-6),
+            "zmax": max(span, 1e-6),
+            "showscale": False,
+            "hoverongaps": False,
+            "hovertemplate": "%{y} %{x}: %{text}<extra></extra>",
+            "xgap": 1,
+            "ygap": 1,
+        }
+    ]
+    layout = {
+        "xaxis": {"side": "top", "fixedrange": True},
+        "yaxis": {"autorange": "reversed", "type": "category", "automargin": True, "fixedrange": True},
+    }
+    if len(known):
+        summary = (
+            f"{name}: {int((known > 0).sum())} of {len(known)} months gained; "
+            f"the best {known.max():+.1%}, the worst {known.min():+.1%}."
+        )
+    else:
+        summary = "There is no month to show."
+    return Figure("monthly", "Monthly returns of the best trial", summary, data, layout, "", 110 + 24 * len(table))

@@ -1,0 +1,215 @@
+"""The geometry that samplers share: a space's columns as a unit cube, as grid cells, and as groups that live together.
+
+Three coordinates of one point:
+
+- *value* (the space's internal vector): the number itself, or a choice's index; NaN where a column is inactive;
+- *model*: a continuous column's place in [0, 1] (after the logarithm, if any), a grid column's cell 0 … m-1, a
+  categorical's index; NaN where inactive;
+- *unit*: model, with cell k of m at its middle, (k + 1/2) / m, or at the logarithm's place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genesis.errors import SpaceError
+from genesis.types import FloatArray, IntArray
+
+BoolArray = NDArray[np.bool_]
+
+
+class ColumnLike(Protocol):
+    """What a sampler reads of a column; `genesis.search.space.Column` and Optuna distributions both fit."""
+
+    @property
+    def path(self) -> str: ...  # noqa: D102
+    @property
+    def kind(self) -> str: ...  # noqa: D102
+    @property
+    def low(self) -> float | None: ...  # noqa: D102
+    @property
+    def high(self) -> float | None: ...  # noqa: D102
+    @property
+    def step(self) -> float | None: ...  # noqa: D102
+    @property
+    def log(self) -> bool: ...  # noqa: D102
+    @property
+    def choices(self) -> tuple[Any, ...] | None: ...  # noqa: D102
+    @property
+    def when(self) -> tuple[str, Sequence[Any]] | None: ...  # noqa: D102
+
+
+class SpaceLike(Protocol):
+    """The part of `genesis.search.space.Space` that samplers use."""
+
+    @property
+    def columns(self) -> Sequence[Any]: ...  # noqa: D102
+    @property
+    def rules(self) -> Sequence[Any]: ...  # noqa: D102
+    @property
+    def size(self) -> int | None: ...  # noqa: D102
+    def snap(self, vectors: FloatArray) -> FloatArray: ...  # noqa: D102
+    def allowed(self, vectors: FloatArray) -> BoolArray: ...  # noqa: D102
+    def decode(self, vector: FloatArray) -> dict[str, Any]: ...  # noqa: D102
+    def encode(self, params: Mapping[str, Any]) -> FloatArray: ...  # noqa: D102
+    def distributions(self) -> dict[str, Any]: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Columns that are active together: `parent` is the column that decides (-1: always), `opens` its cells that do."""
+
+    columns: tuple[int, ...]
+    parent: int
+    opens: tuple[int, ...]
+
+
+class Cells:
+    """Maps between the coordinates of a list of columns; arrays are `float64[n, d]` in column order.
+
+    `count[j]` is the number of cells (0: continuous), `categorical[j]` and `log[j]` what they say, `edges[j]` the
+    cells' borders in [0, 1]. `groups` is a partition of the columns in an order where parents come first.
+    """
+
+    def __init__(self, columns: Sequence[ColumnLike]) -> None:
+        d = len(columns)
+        self.paths = tuple(column.path for column in columns)
+        self.d = d
+        self.count: IntArray = np.zeros(d, dtype=np.int64)
+        self.categorical = np.zeros(d, dtype=np.bool_)
+        self.log = np.zeros(d, dtype=np.bool_)
+        self.low = np.zeros(d)
+        self.high = np.ones(d)
+        self.step = np.ones(d)
+        self.edges: list[FloatArray] = []
+        self.middles: list[FloatArray] = []
+        for j, column in enumerate(columns):
+            self._read(j, column)
+        self.groups = _groups(columns, self)
+
+    def _read(self, j: int, column: ColumnLike) -> None:
+        if column.kind == "categorical":
+            assert column.choices is not None
+            self.count[j] = len(column.choices)
+            self.categorical[j] = True
+        else:
+            assert column.low is not None
+            assert column.high is not None
+            low, high = float(column.low), float(column.high)
+            step = column.step if column.step is not None else (1 if column.kind == "int" else None)
+            self.low[j], self.high[j], self.log[j] = low, high, bool(column.log)
+            if step is not None:
+                self.step[j] = float(step)
+                self.count[j] = int(np.floor((high - low) / float(step) + 1e-9)) + 1
+            elif high == low:
+                self.count[j] = 1
+        m = int(self.count[j])
+        if m == 0:
+            edges, middles = np.zeros(0), np.zeros(0)
+        elif self.log[j] and m > 1:
+            values = self.low[j] + np.arange(m) * self.step[j]
+            borders = np.log(np.concatenate([values - self.step[j] / 2, [values[-1] + self.step[j] / 2]]))
+            edges = (borders - borders[0]) / (borders[-1] - borders[0])
+            middles = (np.log(values) - borders[0]) / (borders[-1] - borders[0])
+        else:
+            edges, middles = np.arange(m + 1) / m, (np.arange(m) + 0.5) / m
+        self.edges.append(edges)
+        self.middles.append(middles)
+
+    def model(self, vectors: FloatArray) -> FloatArray:
+        """Values to model coordinates; NaN stays NaN."""
+        out = np.array(vectors, dtype=np.float64, ndmin=2)
+        for j in range(self.d):
+            if self.categorical[j]:
+                continue
+            if self.count[j]:
+                out[:, j] = np.clip(np.rint((out[:, j] - self.low[j]) / self.step[j]), 0, self.count[j] - 1)
+            elif self.log[j]:
+                out[:, j] = np.log(out[:, j] / self.low[j]) / np.log(self.high[j] / self.low[j])
+            else:
+                out[:, j] = (out[:, j] - self.low[j]) / (self.high[j] - self.low[j])
+        return out
+
+    def values(self, model: FloatArray) -> FloatArray:
+        """Model coordinates to values; NaN stays NaN."""
+        out = np.array(model, dtype=np.float64, ndmin=2)
+        for j in range(self.d):
+            if self.categorical[j]:
+                continue
+            if self.count[j]:
+                out[:, j] = self.low[j] + out[:, j] * self.step[j]
+            elif self.log[j]:
+                grown = self.low[j] * np.exp(out[:, j] * np.log(self.high[j] / self.low[j]))
+                out[:, j] = np.clip(grown, self.low[j], self.high[j])
+            else:
+                out[:, j] = np.clip(self.low[j] + out[:, j] * (self.high[j] - self.low[j]), self.low[j], self.high[j])
+        return out
+
+    def unit(self, model: FloatArray) -> FloatArray:
+        """Model coordinates to the unit cube; NaN stays NaN."""
+        out = np.array(model, dtype=np.float64, ndmin=2)
+        for j in range(self.d):
+            if self.count[j]:
+                known = ~np.isnan(out[:, j])
+                out[known, j] = self.middles[j][out[known, j].astype(np.int64)]
+        return out
+
+    def from_unit(self, unit: FloatArray) -> FloatArray:
+        """Points of the unit cube to model coordinates: the cell that holds them."""
+        out = np.array(unit, dtype=np.float64, ndmin=2)
+        for j in range(self.d):
+            if self.count[j]:
+                cell = np.searchsorted(self.edges[j][1:-1], out[:, j], side="right").astype(np.float64)
+                out[:, j] = np.where(np.isnan(out[:, j]), np.nan, cell)
+        return out
+
+    def close(self, model: FloatArray) -> FloatArray:
+        """Set the columns whose condition does not hold to NaN, in place; returns its argument."""
+        for group in self.groups:
+            if group.parent >= 0:
+                shut = ~np.isin(model[:, group.parent], group.opens)
+                for j in group.columns:
+                    model[shut, j] = np.nan
+        return model
+
+
+def _groups(columns: Sequence[ColumnLike], cells: Cells) -> tuple[Group, ...]:
+    index = {column.path: j for j, column in enumerate(columns)}
+    found: dict[tuple[int, tuple[int, ...]], list[int]] = {}
+    for j, column in enumerate(columns):
+        if column.when is None:
+            found.setdefault((-1, ()), []).append(j)
+            continue
+        path, wanted = column.when
+        if path not in index:
+            raise SpaceError(f"{column.path}: its condition names {path!r}, which is not a searched parameter")
+        parent = index[path]
+        found.setdefault((parent, _opening(columns[parent], cells, parent, wanted)), []).append(j)
+    groups: list[Group] = []
+    placed: set[int] = {-1}
+    waiting = sorted(found.items())
+    while waiting:
+        ready = [item for item in waiting if item[0][0] in placed]
+        if not ready:
+            raise SpaceError("conditions form a circle: " + ", ".join(columns[j].path for _, js in waiting for j in js))
+        for (parent, opens), members in ready:
+            groups.append(Group(tuple(members), parent, opens))
+            placed.update(members)
+        waiting = [item for item in waiting if item not in ready]
+    return tuple(groups)
+
+
+def _opening(parent: ColumnLike, cells: Cells, j: int, wanted: Sequence[Any]) -> tuple[int, ...]:
+    if parent.kind == "categorical":
+        assert parent.choices is not None
+        choices = parent.choices
+        return tuple(k for k, c in enumerate(choices) if any(type(c) is type(w) and c == w for w in wanted))
+    if not cells.count[j]:
+        raise SpaceError(f"{parent.path}: a condition on a continuous parameter is not supported; give it a step")
+    values = cells.low[j] + np.arange(cells.count[j]) * cells.step[j]
+    return tuple(k for k, v in enumerate(values) if any(abs(v - float(w)) <= 1e-9 * cells.step[j] for w in wanted))

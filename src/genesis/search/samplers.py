@@ -1,0 +1,139 @@
+"""Samplers by name, with the guide's defaults."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from genesis.errors import ConfigError
+from genesis.search.cells import SpaceLike
+from genesis.search.proposals import BatchSampler, Proposals
+
+if TYPE_CHECKING:
+    import optuna
+
+__all__ = [
+    "AUTO_BUDGET",
+    "SAMPLERS",
+    "BatchSampler",
+    "Proposals",
+    "default_sampler",
+    "make_sampler",
+    "select_optuna_sampler",
+    "startup_trials",
+]
+
+SAMPLERS = (
+    "auto", "tpe", "random", "grid", "brute", "cmaes", "qmc", "gp", "nsga2", "nsga3",
+    "optuna-tpe", "optuna-random", "optuna-brute",
+)  # fmt: skip
+AUTO_BUDGET = 500
+
+
+def startup_trials(concurrency: int) -> int:
+    """How many trials precede the first model: five per concurrent trial, at least 25."""
+    return max(25, 5 * concurrency)
+
+
+def default_sampler(budget: int) -> str:
+    """The sampler for a study that names none: `auto` beyond 500 trials, else `tpe`."""
+    return "auto" if budget > AUTO_BUDGET else "tpe"
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> ConfigError:
+    """An error that names what is allowed and the nearest of it."""
+    names = sorted(known)
+    near = difflib.get_close_matches(str(name).lower(), names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return ConfigError(f"{what}: {name!r} is unknown{hint} Use one of {', '.join(names)}")
+
+
+def make_sampler(
+    name: str,
+    kwargs: Mapping[str, Any] | None,
+    space: SpaceLike,
+    *,
+    seed: int,
+    concurrency: int,
+    budget: int,
+) -> BatchSampler:
+    """A batch sampler by name; `concurrency` is the size of a generation, `budget` the trials planned.
+
+    Raises ConfigError for an unknown name or argument, MissingExtraError when `rustuna-tpe` is not installed.
+    """
+    del budget
+    given = dict(kwargs or {})
+    if name in ("tpe", "auto"):
+        from genesis.search.tpe import TpeSampler
+
+        return TpeSampler(space, seed=seed, options=tpe_options(given, concurrency), concurrency=concurrency)
+    if name in ("random", "grid", "brute"):
+        _no_arguments(name, given)
+        if name == "random":
+            from genesis.search.quasi import QuasiSampler
+
+            return QuasiSampler(space, seed=seed, concurrency=concurrency)
+        from genesis.search.grid_sampler import GridSampler
+
+        return GridSampler(space, seed=seed, shuffle=name == "brute")
+    if name not in SAMPLERS:
+        raise unknown("sampler", name, SAMPLERS)
+    from genesis.search.optuna_bridge import OptunaSampler
+
+    return OptunaSampler(name, select_optuna_sampler(name, given, concurrency=concurrency, seed=seed), space, seed=seed)
+
+
+def tpe_options(given: Mapping[str, Any], concurrency: int) -> Any:
+    """Our estimator's options with the guide's defaults."""
+    from genesis.search.tpe import TpeOptions
+
+    known = {field.name for field in fields(TpeOptions)}
+    extra = {"group", "seed", "consider_endpoints", "warn_independent_sampling"}
+    wrong = sorted(set(given) - known - extra)
+    if wrong:
+        raise ConfigError(
+            f"sampler.{wrong[0]}: our estimator has no such argument; it takes {', '.join(sorted(known))}"
+        )
+    options = {"n_startup_trials": startup_trials(concurrency), **{k: v for k, v in given.items() if k in known}}
+    return TpeOptions(**options)
+
+
+def _no_arguments(name: str, given: Mapping[str, Any]) -> None:
+    if given:
+        raise ConfigError(f"sampler {name}: takes no arguments, got {', '.join(sorted(given))}")
+
+
+def select_optuna_sampler(
+    name: str,
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    concurrency: int = 1,
+    seed: int | None = None,
+) -> optuna.samplers.BaseSampler:
+    """An Optuna sampler by name. For `tpe` and `optuna-tpe` the guide's defaults apply, each overridable:
+
+    `multivariate` and `constant_liar` on, `n_startup_trials` max(25, 5 × concurrency), `n_ei_candidates` 48. `tpe` is
+    Optuna's estimator here too; ours is `genesis.samplers.TPESampler`. No Optuna warning about an experimental or
+    deprecated argument is shown.
+
+    >>> type(select_optuna_sampler("tpe", {"n_ei_candidates": 24}, concurrency=8, seed=7)).__name__
+    'TPESampler'
+    """
+    from genesis.search.optuna_bridge import build_optuna, optuna_sampler_names
+
+    key = {"tpe": "optuna-tpe", "random": "optuna-random", "brute": "optuna-brute"}.get(name, name)
+    names = optuna_sampler_names()
+    if key not in names:
+        raise unknown("sampler", name, [*names, "tpe", "random", "brute"])
+    given = dict(kwargs or {})
+    if key == "optuna-tpe":
+        defaults = {
+            "multivariate": True,
+            "constant_liar": True,
+            "n_startup_trials": startup_trials(concurrency),
+            "n_ei_candidates": 48,
+        }
+        given = {**defaults, **given}
+    return build_optuna(key, given, seed)

@@ -1,0 +1,355 @@
+"""A tree-structured Parzen estimator whose cost per proposal does not grow with the number of trials.
+
+After Bergstra et al. 2011 (the estimator), Falkner et al. 2018 (product kernels over all columns) and Watanabe 2023
+(what each control does). The history is kept as columns; of it the model reads the best 25 trials (the good mixture)
+and the last `bad_kernels` others (the bad mixture), so a proposal costs the same after 1,000 and 100,000 trials.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from genesis.errors import ConfigError
+from genesis.search import tpe_kernels as kernels
+from genesis.search.cells import Cells, Group, SpaceLike
+from genesis.search.proposals import Proposals, generation_seed, rank_classes
+from genesis.search.quasi import quasi_points
+from genesis.types import FloatArray, Int8Array, IntArray
+
+MOST_GOOD = 25
+MOST_TABLED = 128
+_RULE_CANDIDATES = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TpeOptions:
+    """Controls of the estimator.
+
+    `n_startup_trials` told trials come from the quasi-random sequence first. `n_ei_candidates` are drawn per proposal.
+    `multivariate=False` models each column alone; `constant_liar=False` leaves unfinished points out of the model.
+    `prior_weight` is the weight of the uniform-like prior kernel, `consider_magic_clip` bounds bandwidths from below
+    by the range over min(100, kernels + 1), `bad_kernels` bounds the bad mixture.
+    """
+
+    n_startup_trials: int = 25
+    n_ei_candidates: int = 24
+    multivariate: bool = True
+    constant_liar: bool = True
+    prior_weight: float = 1.0
+    consider_magic_clip: bool = True
+    bad_kernels: int = 256
+
+    def __post_init__(self) -> None:
+        for name, low in (("n_startup_trials", 0), ("n_ei_candidates", 1), ("bad_kernels", 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < low:
+                raise ConfigError(f"sampler.{name}: {value!r} cannot be used; give a whole number of at least {low}")
+        if not 0.0 <= self.prior_weight < float("inf"):
+            raise ConfigError(f"sampler.prior_weight: {self.prior_weight!r} cannot be used; give a number from 0 up")
+
+
+class _Mixture:
+    """The arrays of one side's mixtures, one per group."""
+
+    def __init__(self, model: TpeModel, room: int) -> None:
+        d, groups = model.cells.d, len(model.groups)
+        self.table = np.zeros((max(model.table_rows, 1), room), dtype=np.float32)
+        self.mu = np.zeros((d, room))
+        self.sig = np.ones((d, room))
+        self.base = np.zeros((groups, room))
+        self.cumulative = np.zeros((groups, room))
+        self.n: IntArray = np.zeros(groups, dtype=np.int64)
+        self.room = room
+
+
+class TpeModel:
+    """History as columns, an incremental best set, and proposals from one model; knows no space rules and no names.
+
+    Points are in model coordinates (`Cells`). A told point has a class (0 feasible, 1 pruned, 2 infeasible,
+    3 undefined, 4 failed; smaller is better) and a loss within it; ties go to the earlier. Classes 3 and 4 are never
+    good, and always bad: a region that raises is a region to leave.
+    """
+
+    def __init__(self, cells: Cells, options: TpeOptions) -> None:
+        self.cells = cells
+        self.options = options
+        self.groups = cells.groups if options.multivariate else _single_groups(cells)
+        self._geometry()
+        self.n = 0
+        self._rows = np.empty((256, cells.d))
+        self._best: list[tuple[int, float, int]] = []
+        self._active: list[_Growing] = [_Growing() for _ in self.groups]
+        self._good = _Mixture(self, MOST_GOOD + 1)
+        self._bad = _Mixture(self, options.bad_kernels + 1)
+
+    def _geometry(self) -> None:
+        cells = self.cells
+        d = cells.d
+        self.kind: IntArray = np.zeros(d, dtype=np.int64)
+        self.start: IntArray = np.zeros(d, dtype=np.int64)
+        self.edge_start: IntArray = np.zeros(d, dtype=np.int64)
+        self.distance_start: IntArray = np.zeros(d, dtype=np.int64)
+        distances: dict[int, int] = {}
+        blocks: list[FloatArray] = []
+        edges: list[FloatArray] = []
+        middles: list[FloatArray] = []
+        rows = at = used = 0
+        for j in range(d):
+            m = int(cells.count[j])
+            if m == 0:
+                continue
+            even = not cells.log[j] or m == 1
+            if cells.categorical[j]:
+                self.kind[j] = kernels.CATEGORICAL
+            elif m > MOST_TABLED:
+                self.kind[j] = kernels.FINE
+            else:
+                self.kind[j] = kernels.TABLED if even else kernels.LOG_TABLED
+            self.edge_start[j] = at
+            edges.append(cells.edges[j])
+            middles.append(np.append(cells.middles[j], 0.0))
+            at += m + 1
+            if self.kind[j] != kernels.FINE:
+                self.start[j] = rows
+                rows += m
+            if self.kind[j] == kernels.TABLED:
+                if m not in distances:
+                    distances[m] = used
+                    blocks.append(kernels.distance_table(m).ravel())
+                    used += (m + 1) * m
+                self.distance_start[j] = distances[m]
+        self.table_rows = rows
+        self.edges = np.concatenate(edges) if edges else np.zeros(1)
+        self.middles = np.concatenate(middles) if middles else np.zeros(1)
+        self.distance = np.concatenate(blocks) if blocks else np.zeros(1)
+        self.group_columns = np.array([j for group in self.groups for j in group.columns], dtype=np.int64)
+        self.group_start = np.cumsum([0] + [len(group.columns) for group in self.groups]).astype(np.int64)
+        self.group_parent = np.array([group.parent for group in self.groups], dtype=np.int64)
+        widest = max([1, *(int(cells.count[g.parent]) for g in self.groups if g.parent >= 0)])
+        self.opens = np.zeros((len(self.groups), widest), dtype=np.bool_)
+        for g, group in enumerate(self.groups):
+            self.opens[g, list(group.opens)] = True
+
+    @property
+    def rows(self) -> FloatArray:
+        """All told points, in model coordinates."""
+        return self._rows[: self.n]
+
+    def tell(self, rows: FloatArray, classes: Int8Array, losses: FloatArray) -> None:
+        """Take in finished points; O(1) for one, vectorised for many."""
+        m = len(rows)
+        if self.n + m > len(self._rows):
+            grown = np.empty((max(2 * len(self._rows), self.n + m), self.cells.d))
+            grown[: self.n] = self._rows[: self.n]
+            self._rows = grown
+        self._rows[self.n : self.n + m] = rows
+        if m > 4 * MOST_GOOD:
+            order = np.lexsort((losses, classes))[:MOST_GOOD]
+            news = [(int(classes[i]), float(losses[i]), self.n + int(i)) for i in order]
+        else:
+            news = [(int(classes[i]), float(losses[i]), self.n + i) for i in range(m)]
+        self._best = sorted(self._best + [new for new in news if new[0] <= 2])[:MOST_GOOD]
+        for group, active in zip(self.groups, self._active, strict=True):
+            if group.parent < 0:
+                continue
+            active.extend(np.flatnonzero(~np.isnan(rows[:, group.columns[0]])) + self.n)
+        self.n += m
+
+    def good_index(self) -> IntArray:
+        """Numbers of the good points, ascending: the best ceil(n / 10), at most 25."""
+        size = min(-(-self.n // 10), MOST_GOOD)
+        return np.sort(np.array([number for _, _, number in self._best[:size]], dtype=np.int64))
+
+    def _bad_index(self, g: int, good: IntArray) -> tuple[IntArray, FloatArray]:
+        """The last `bad_kernels` points of group g that are not good, ascending, and their weights."""
+        most = self.options.bad_kernels
+        if self.groups[g].parent < 0:
+            total = self.n
+            last = np.arange(max(0, self.n - most - len(good)), self.n)
+        else:
+            total = self._active[g].n
+            last = self._active[g].array[max(0, total - most - len(good)) : total]
+        index = last[~np.isin(last, good, assume_unique=True)][-most:]
+        return index, ramp(total - len(good), len(index))
+
+    def refresh(self, liars: int, *, good: IntArray | None = None) -> None:
+        """Build both mixtures from the history, with room for `liars` more bad kernels."""
+        if self._bad.room < self.options.bad_kernels + 1 + liars:
+            self._bad = _Mixture(self, self.options.bad_kernels + 1 + liars)
+        good = self.good_index() if good is None else good
+        if len(good) + 1 > self._good.room:
+            self._good = _Mixture(self, len(good) + 1)
+        for g, group in enumerate(self.groups):
+            mine = good
+            if group.parent >= 0:
+                mine = good[~np.isnan(self._rows[good, group.columns[0]])]
+            self._build(g, self._good, mine, np.ones(len(mine)))
+            self._build(g, self._bad, *self._bad_index(g, good))
+
+    def _build(self, g: int, side: _Mixture, index: IntArray, weights: FloatArray) -> None:
+        columns = self.group_columns[self.group_start[g] : self.group_start[g + 1]]
+        side.n[g] = kernels.build(
+            self._rows[index], weights, g, columns, self.kind, self.cells.count, self.start, self.edges,
+            self.edge_start, self.middles, self.distance, self.distance_start, self.options.prior_weight,
+            self.options.consider_magic_clip, side.table, side.mu, side.sig, side.base, side.cumulative,
+        )  # fmt: skip
+
+    def lie(self, points: FloatArray) -> None:
+        """Let unfinished points (model coordinates) enter the bad mixture, after `refresh`."""
+        if not self.options.constant_liar:
+            return
+        bad = self._bad
+        for point in points:
+            kernels.add_liar(
+                point, self.group_columns, self.group_start, self.kind, self.cells.count, self.start, self.edges,
+                self.edge_start, self.middles, self.distance, self.distance_start, self.options.prior_weight,
+                self.options.consider_magic_clip, bad.n, bad.table, bad.mu, bad.sig, bad.base,
+            )  # fmt: skip
+
+    def draw(self, state: Any, count: int, *, keep: int = 1, liar: bool = True) -> FloatArray:
+        """`[count, keep, d]` proposals, best candidate first; `state` is the generator's four words, advanced."""
+        ranked = np.empty((count, keep, self.cells.d))
+        good, bad = self._good, self._bad
+        kernels.draw(
+            state, ranked, count, keep, max(keep, self.options.n_ei_candidates),
+            self.group_columns, self.group_start, self.group_parent, self.opens,
+            self.kind, self.cells.count, self.start, self.edges, self.edge_start, self.middles,
+            self.distance, self.distance_start, self.options.prior_weight, self.options.consider_magic_clip,
+            good.n, good.table, good.mu, good.sig, good.base, good.cumulative,
+            bad.n, bad.table, bad.mu, bad.sig, bad.base, liar and self.options.constant_liar,
+        )  # fmt: skip
+        return ranked
+
+
+class _Growing:
+    """An integer array that grows by doubling."""
+
+    def __init__(self) -> None:
+        self.array: IntArray = np.empty(64, dtype=np.int64)
+        self.n = 0
+
+    def extend(self, more: IntArray) -> None:
+        if self.n + len(more) > len(self.array):
+            grown = np.empty(max(2 * len(self.array), self.n + len(more)), dtype=np.int64)
+            grown[: self.n] = self.array[: self.n]
+            self.array = grown
+        self.array[self.n : self.n + len(more)] = more
+        self.n += len(more)
+
+
+def _single_groups(cells: Cells) -> tuple[Group, ...]:
+    return tuple(Group((j,), group.parent, group.opens) for group in cells.groups for j in group.columns)
+
+
+def ramp(total: int, last: int) -> FloatArray:
+    """Weights of the last points of `total`: the newest 25 count 1, older ones fall in a line to 1 / total."""
+    age = np.arange(last - 1, -1, -1, dtype=np.float64)
+    if total <= MOST_GOOD:
+        return np.ones(last)
+    length = total - MOST_GOOD
+    fall = (age - MOST_GOOD + 1) / max(length - 1, 1) * (1.0 - 1.0 / total)
+    return np.where(age < MOST_GOOD, 1.0, np.maximum(1.0 - fall, 1.0 / total))
+
+
+class TpeSampler:
+    """The batch face: whole generations from one model, each asked point a liar for the next.
+
+    A function of (space, seed, generation, attempt) and of what was told, in order. Points asked and not yet told
+    (an earlier attempt of the generation, a generation still running) stay in the bad mixture until they are.
+    """
+
+    name = "tpe"
+
+    def __init__(self, space: SpaceLike, *, seed: int, options: TpeOptions, concurrency: int = 1) -> None:
+        self.space = space
+        self.seed = seed
+        self.concurrency = concurrency
+        self.options = options
+        self.cells = Cells(space.columns)
+        self.model = TpeModel(self.cells, options)
+        self._pending: Counter[bytes] = Counter()
+
+    def ask(self, count: int, generation: int, attempt: int = 0) -> Proposals:
+        """Propose `count` points; the first `n_startup_trials` of a study are quasi-random."""
+        if self.model.n < self.options.n_startup_trials:
+            first = generation * max(count, self.concurrency)
+            vectors = quasi_points(self.space, self.cells, count, seed=self.seed, first=first, attempt=attempt)
+            origins = ["startup"] * count
+        else:
+            vectors = self.space.snap(self.cells.values(self.propose(count, generation, attempt)))
+            origins = ["tpe"] * count
+        for vector in vectors:
+            self._pending[vector.tobytes()] += 1
+        return Proposals(vectors, origins)
+
+    def expect(self, vectors: FloatArray) -> None:
+        """Say which points are running now: these, in this order, and no others."""
+        self._pending = Counter()
+        for vector in vectors:
+            self._pending[vector.tobytes()] += 1
+
+    def propose(self, count: int, generation: int, attempt: int) -> FloatArray:
+        """`count` points in model coordinates from the current history and the open points."""
+        waiting = [np.frombuffer(key) for key, times in self._pending.items() for _ in range(times)]
+        self.model.refresh(len(waiting) + count)
+        if waiting:
+            self.model.lie(self.cells.model(np.array(waiting)))
+        state = generation_seed(self.seed, generation, attempt, 1)
+        if not len(self.space.rules):
+            return self.model.draw(state, count)[:, 0]
+        return self._draw_allowed(state, count, generation, attempt)
+
+    def _draw_allowed(self, state: Any, count: int, generation: int, attempt: int) -> FloatArray:
+        """Of each point's ranked candidates the best that the rules allow; quasi-random when eight draws give none."""
+        points = np.empty((count, self.cells.d))
+        for i in range(count):
+            for _ in range(8):
+                ranked = self.model.draw(state, 1, keep=_RULE_CANDIDATES, liar=False)[0]
+                fit = np.flatnonzero(self.space.allowed(self.space.snap(self.cells.values(ranked))))
+                if len(fit):
+                    points[i] = ranked[fit[0]]
+                    break
+            else:
+                first = self.model.n + i + 7919 * (generation + 1)
+                spare = quasi_points(self.space, self.cells, 1, seed=self.seed, first=first, attempt=attempt)
+                points[i] = self.cells.model(spare)[0]
+            self.model.lie(points[i : i + 1])
+        return points
+
+    def tell(
+        self,
+        vectors: FloatArray,
+        scores: FloatArray,
+        violations: FloatArray,
+        states: Int8Array,
+        origins: Sequence[str],
+    ) -> None:
+        """Take in finished trials in trial order; `scores` are larger-is-better, NaN undefined."""
+        del origins
+        vectors = np.asarray(vectors, dtype=np.float64).reshape(-1, self.cells.d)
+        classes, losses = rank_classes(scores, violations, states)
+        self.model.tell(self.cells.model(vectors), classes, losses)
+        if self._pending:
+            self.settle(vectors)
+
+    def settle(self, vectors: FloatArray) -> None:
+        """Forget open points that have been told."""
+        for vector in vectors:
+            key = vector.tobytes()
+            if self._pending[key] > 1:
+                self._pending[key] -= 1
+            else:
+                del self._pending[key]
+
+    def snapshot(self) -> bytes | None:
+        """None: the told history is the whole state."""
+        return None
+
+    def restore(self, data: bytes) -> None:
+        """Nothing to restore beyond the told history."""
+        del data

@@ -1,0 +1,107 @@
+"""Every sampler by name proposes points of the space, repeats itself, and stops when a finite space is used up."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from genesis.errors import ConfigError
+from genesis.search.proposals import rank_classes
+from genesis.search.samplers import make_sampler, select_optuna_sampler, startup_trials
+from genesis.search.space import Space
+
+SPEC = {
+    "kind": {"type": "categorical", "choices": ["a", "b"]},
+    "x": {"type": "float", "low": 0.0, "high": 1.0, "when": {"kind": "a"}},
+    "fast": {"type": "int", "low": 1, "high": 100, "log": True},
+    "slow": {"type": "int", "low": 0, "high": 1000},
+    "stop": {"type": "float", "low": 0.001, "high": 1.0, "log": True},
+    "step": {"type": "float", "low": 0.1, "high": 0.9, "step": 0.1},
+}
+
+
+def _space() -> Space:
+    return Space.from_spec(SPEC, rules=["fast < slow"])
+
+
+def _score(space: Space, vectors: np.ndarray) -> np.ndarray:
+    at = {path: vectors[:, j] for j, path in enumerate(space.paths)}
+    return -((np.nan_to_num(at["x"], nan=0.7) - 0.3) ** 2) - np.log(at["stop"] * 10) ** 2 - (at["step"] - 0.5) ** 2
+
+
+def _run(name: str, space: Space, generations: int, *, size: int = 4) -> np.ndarray:
+    sampler = make_sampler(name, {}, space, seed=11, concurrency=size, budget=1000)
+    seen = []
+    for generation in range(generations):
+        proposals = sampler.ask(size, generation)
+        vectors = proposals.vectors
+        states = np.zeros(len(vectors), np.int8)
+        sampler.tell(vectors, _score(space, vectors), np.zeros(len(vectors)), states, proposals.origins)
+        seen.append(vectors)
+    return np.concatenate(seen)
+
+
+@pytest.mark.parametrize("name", ["auto", "tpe", "random", "optuna-tpe", "cmaes", "qmc", "nsga2", "nsga3"])
+def test_points_are_in_the_space_and_the_same_twice(name: str) -> None:
+    """A sampler proposes allowed points on the grid, and the same ones for the same seed."""
+    space = _space()
+    first = _run(name, space, 10)
+    assert np.array_equal(first, space.snap(first), equal_nan=True)
+    assert space.allowed(first).all()
+    assert np.array_equal(first, _run(name, space, 10), equal_nan=True)
+
+
+@pytest.mark.parametrize("name", ["grid", "brute"])
+def test_a_finite_space_is_walked_once(name: str) -> None:
+    """Grid and brute propose every allowed point exactly once, whatever was told before, then nothing."""
+    space = Space.from_spec(
+        {"k": {"type": "categorical", "choices": ["a", "b"]}, "z": {"type": "int", "low": 0, "high": 6}}
+    )
+    sampler = make_sampler(name, {}, space, seed=3, concurrency=4, budget=100)
+    known = np.array([[0.0, 3.0]])
+    sampler.tell(known, np.zeros(1), np.zeros(1), np.zeros(1, np.int8), ["warm"])
+    seen = [sampler.ask(4, g).vectors for g in range(5)]
+    points = {tuple(v) for batch in seen for v in batch}
+    assert len(points) == sum(len(batch) for batch in seen) == space.size - 1
+    assert (0.0, 3.0) not in points
+
+
+def test_a_grid_over_a_continuous_space_is_refused() -> None:
+    """A grid needs a finite space and says what to do."""
+    with pytest.raises(ConfigError, match="give every float a step"):
+        make_sampler("grid", {}, _space(), seed=1, concurrency=1, budget=10)
+
+
+def test_an_unknown_name_is_refused_with_the_nearest() -> None:
+    """The error names the nearest sampler and all of them."""
+    with pytest.raises(ConfigError, match="did you mean 'cmaes'") as caught:
+        make_sampler("cmaess", {}, _space(), seed=1, concurrency=1, budget=10)
+    assert "nsga2" in caught.value.message
+
+
+def test_an_unknown_argument_is_refused() -> None:
+    """Arguments are checked before a study starts."""
+    with pytest.raises(ConfigError, match="n_candidates"):
+        make_sampler("tpe", {"n_candidates": 3}, _space(), seed=1, concurrency=1, budget=10)
+    with pytest.raises(ConfigError, match="n_candidates"):
+        select_optuna_sampler("tpe", {"n_candidates": 3})
+
+
+@pytest.mark.parametrize(("concurrency", "expected"), [(1, 25), (5, 25), (6, 30), (16, 80)])
+def test_startup_trials_grow_with_concurrency(concurrency: int, expected: int) -> None:
+    """Five per concurrent trial and at least 25, for Optuna's estimator too."""
+    assert startup_trials(concurrency) == expected
+    sampler = select_optuna_sampler("tpe", concurrency=concurrency, seed=1)
+    assert sampler._n_startup_trials == expected
+    assert sampler._n_ei_candidates == 48
+    assert sampler._constant_liar is True
+    assert sampler._multivariate is True
+
+
+def test_results_are_ordered_feasible_pruned_infeasible_undefined_failed() -> None:
+    """Each class of result ranks below the one before it, whatever its number says."""
+    scores = np.array([np.nan, 5.0, 9.0, 1.0, 2.0, 99.0, 7.0])
+    violations = np.array([0.0, 0.5, 0.1, 0.0, 0.0, 0.0, 0.0])
+    states = np.array([0, 0, 0, 0, 0, 1, 2], np.int8)
+    classes, losses = rank_classes(scores, violations, states)
+    assert np.lexsort((losses, classes)).tolist() == [4, 3, 6, 2, 1, 0, 5]

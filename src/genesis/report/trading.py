@@ -162,7 +162,8 @@ def equity_figure(times: IntArray, curves: Sequence[Curve], spans: Spans) -> Fig
         "hovermode": "x unified" if len(curves) < 4 else "closest",
     }
     equity = curves[0].equity
-    summary = f"{curves[0].name} went from {equity[0]:,.0f} to {equity[-1]:,.0f}, with a deepest drawdown of {-fall.min():.1%}."
+    ends = f"{equity[0]:,.0f} to {equity[-1]:,.0f}"
+    summary = f"{curves[0].name} went from {ends}, with a deepest drawdown of {-fall.min():.1%}."
     if spans.holdout_from is not None:
         cut = spans.holdout_from
         before, after = equity[cut - 1] / equity[0] - 1.0, equity[-1] / equity[cut - 1] - 1.0

@@ -2,7 +2,8 @@
 
     GenesisError                 1   anything below; catch this one to catch them all
     ├── ConfigError              2   a study file, flag or environment variable cannot be used
-    │   └── SpaceError           2   a parameter specification cannot be searched
+    │   ├── SpaceError           2   a parameter specification cannot be searched
+    │   └── ParameterError       2   a parameter value has no identity (NaN, an unknown type); also a ValueError
     ├── DataError                3   bars cannot be found, read or believed
     │   └── BadBarsError         3   bars were read and break a rule; names the first rows
     ├── StrategyError            4   a strategy or callable cannot be loaded or broke its contract
@@ -51,6 +52,10 @@ class ConfigError(GenesisError):
 
 class SpaceError(ConfigError):
     """A parameter specification cannot be searched."""
+
+
+class ParameterError(ConfigError, ValueError):
+    """A parameter value has no identity: NaN, infinity, an unknown type, a key that is not text."""
 
 
 class DataError(GenesisError):

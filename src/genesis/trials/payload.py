@@ -1,0 +1,82 @@
+"""A trial's whole result as bytes, and the byte-bounded memory of those read last."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import OrderedDict
+from typing import Any
+
+from genesis.errors import CorruptStoreError, StoreError
+from genesis.trials.codec import json_dumps, json_loads
+from genesis.types import TrialResult, Violation
+
+
+def encode_result(result: TrialResult) -> bytes:
+    """JSON bytes that `decode_result` turns back into an equal result (tuples in params come back as lists)."""
+    return json_dumps(
+        {
+            "number": result.number,
+            "generation": result.generation,
+            "key": result.key,
+            "params": result.params,
+            "state": result.state,
+            "score": result.score,
+            "metrics": result.metrics,
+            "violations": [[v.name, v.limit, v.actual, v.amount] for v in result.violations],
+            "reason": result.reason,
+            "traceback": result.traceback,
+            "blocked": result.blocked,
+            "fills_hash": result.fills_hash,
+            "reports": result.reports,
+            "seconds": result.seconds,
+        }
+    )
+
+
+def decode_result(number: int, body: bytes) -> TrialResult:
+    """The result in `body`; `CorruptStoreError` naming the trial if the bytes are not one."""
+    try:
+        fields: dict[str, Any] = json_loads(body)
+        fields["violations"] = tuple(Violation(*each) for each in fields["violations"])
+        fields["reports"] = tuple(fields["reports"])
+        return TrialResult(**fields)
+    except (ValueError, TypeError, KeyError) as exc:
+        raise CorruptStoreError(f"trial {number}: its stored result cannot be read ({exc}); restore a copy") from exc
+
+
+class PayloadCache:
+    """Bytes by trial number, the least recently used leaving first, never more than `limit` bytes in all.
+
+    Bytes are kept, not objects: a caller that changes a result it was given cannot change what the next one gets.
+    """
+
+    def __init__(self, limit: int) -> None:
+        if limit < 0:
+            raise StoreError(f"cache_bytes: {limit} is negative; use 0 to keep nothing, or a number of bytes")
+        self.limit = limit
+        self.used = 0
+        self._kept: OrderedDict[int, bytes] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, number: int) -> bytes | None:
+        """The bytes, now the most recently used; None if they are not here."""
+        with self._lock:
+            body = self._kept.get(number)
+            if body is not None:
+                self._kept.move_to_end(number)
+            return body
+
+    def keep(self, number: int, body: bytes) -> None:
+        """Remember the bytes; more than the whole limit is not kept at all."""
+        size = sys.getsizeof(body)
+        with self._lock:
+            if number in self._kept or size > self.limit:
+                return
+            self._kept[number] = body
+            self.used += size
+            while self.used > self.limit:
+                self.used -= sys.getsizeof(self._kept.popitem(last=False)[1])
+
+    def __len__(self) -> int:
+        return len(self._kept)

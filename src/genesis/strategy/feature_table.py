@@ -129,6 +129,11 @@ def _ema_distance(f: Features, period: int, atr_period: int) -> FloatArray:
     return ind.distance(f.bars.close, f.get("ema", period=period), f.get("atr", period=atr_period))
 
 
+@_feature("rise of the exponential mean over `bars` bars, in average true ranges", period=50, bars=5, atr_period=14)
+def _ema_rise(f: Features, period: int, bars: int, atr_period: int) -> FloatArray:
+    return ind.rise(f.get("ema", period=period), bars, f.get("atr", period=atr_period))
+
+
 @_feature("average true range against its own mean of `slow` bars, minus 1", period=14, slow=100)
 def _atr_ratio(f: Features, period: int, slow: int) -> FloatArray:
     return ind.ratio_to_mean(f.get("atr", period=period), slow, period)

@@ -8,6 +8,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,6 +130,13 @@ class Features:
         """`get` with every parameter given in the table's order and already checked: the fast way for strategies."""
         key = (self._market, self.bars.timeframe, name, *values)
         return self._cache.fetch(key, lambda: TABLE[name].compute(self, *values))
+
+    @cached_property
+    def unknown(self) -> FloatArray:
+        """float64[n] of NaN, for what a market does not have."""
+        array = np.full(self.n, np.nan)
+        array.setflags(write=False)
+        return array
 
     def sma(self, period: int) -> FloatArray:
         """Mean of the last `period` closes."""

@@ -357,3 +357,13 @@ def ratio_to_mean(x: FloatArray, period: int, first: int) -> FloatArray:
             out[i] = x[i] / mean - 1.0 if mean > 0.0 else 0.0
             total -= x[i - period + 1]
     return out
+
+
+@jit
+def rise(x: FloatArray, bars: int, unit: FloatArray) -> FloatArray:
+    """Change of x over `bars` bars in the given unit; 0 where the unit is 0."""
+    n = x.shape[0]
+    out = np.full(n, np.nan)
+    for i in range(bars, n):
+        out[i] = (x[i] - x[i - bars]) / unit[i] if unit[i] != 0.0 else 0.0
+    return out

@@ -238,34 +238,36 @@ def trade(
                     reach = high[j] if side > 0 else low[j]
                     stopped = side * (worst - stop) <= 0.0
                     if live > 0:
-                        for k in range(parts):
-                            # a level gapped over fills at the open, before anything inside the bar; a level inside the
-                            # bar only if the stop is not, and if the target does not come first
-                            if side * (o - level[k]) >= 0.0:
-                                raw = o
-                            elif not stopped and side * (reach - level[k]) >= 0.0 and side * (target - level[k]) > 0.0:
-                                raw = level[k]
-                            else:
-                                continue
-                            level[k] = math.nan
-                            live -= 1
-                            part = entry_units * fractions[k]
-                            if whole:
-                                part = math.floor(part)
-                            if not part > 0.0:
-                                continue
-                            if units - part <= _DUST * entry_units:
-                                part = units
-                            price_out = slipped(raw, -side, slippage)
-                            fee = fee_rate * part * price_out + fee_fixed
-                            cash += side * part * price_out - fee
-                            fees += fee
-                            exit_value += part * price_out
-                            units = 0.0 if part == units else units - part
-                            fills = _put(fills, fill_count, j, -side, part, price_out, fee, trade_count, PARTIAL)
-                            fill_count += 1
-                            if units == 0.0:
-                                break
+                        # levels gapped over fill at the open, before anything inside the bar; a level inside the bar
+                        # only if the stop is not touched, and if the target does not come first
+                        for at_open in (True, False):
+                            for k in range(parts):
+                                if at_open:
+                                    hit = side * (o - level[k]) >= 0.0
+                                    raw = o
+                                else:
+                                    hit = not stopped and side * (reach - level[k]) >= 0.0
+                                    hit = hit and side * (target - level[k]) > 0.0
+                                    raw = level[k]
+                                if not hit or units == 0.0:
+                                    continue
+                                level[k] = math.nan
+                                live -= 1
+                                part = entry_units * fractions[k]
+                                if whole:
+                                    part = math.floor(part)
+                                if not part > 0.0:
+                                    continue
+                                if units - part <= _DUST * entry_units:
+                                    part = units
+                                price_out = slipped(raw, -side, slippage)
+                                fee = fee_rate * part * price_out + fee_fixed
+                                cash += side * part * price_out - fee
+                                fees += fee
+                                exit_value += part * price_out
+                                units = 0.0 if part == units else units - part
+                                fills = _put(fills, fill_count, j, -side, part, price_out, fee, trade_count, PARTIAL)
+                                fill_count += 1
                     if units == 0.0:
                         reason = PARTIAL
                     elif stopped:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from genesis.market.bars import COLUMNS, Bars
-from genesis.market.catalog import write_stored
+from genesis.market.files import write_stored
 
 FOLDER = Path(__file__).resolve().parent.parent / "src" / "genesis" / "market" / "samples"
 SYMBOLS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")

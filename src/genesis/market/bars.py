@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genesis.errors import DataError
 from genesis.market.checks import Gap, check_arrays, find_gaps
-from genesis.market.timeframe import Timeframe, infer_timeframe, parse_timeframe
+from genesis.market.reading import parse_frame
+from genesis.market.timeframe import DAY, Timeframe, fits, infer_timeframe, parse_timeframe
 from genesis.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -90,15 +92,17 @@ class Bars:
 
         Raises `DataError` for columns that cannot be understood, `BadBarsError` for rows that break a rule.
         """
-        from genesis.market.reading import parse_frame
-
-        parsed = parse_frame(df, origin=source or symbol or "frame", timezone=timezone)
         origin = source or symbol or "frame"
+        parsed = parse_frame(df, origin=origin, timezone=timezone)
         check_arrays(parsed.time, parsed.columns, origin=origin)
         name, notes = settle_timeframe(parsed.time, timeframe, origin=origin)
         return cls(
-            parsed.time,
-            **parsed.columns,
+            time=parsed.time,
+            open=parsed.columns["open"],
+            high=parsed.columns["high"],
+            low=parsed.columns["low"],
+            close=parsed.columns["close"],
+            volume=parsed.columns["volume"],
             timeframe=name,
             symbol=symbol,
             synthetic=synthetic,
@@ -170,20 +174,25 @@ class Bars:
         return pd.DataFrame({name: getattr(self, name) for name in COLUMNS}, index=self.index)
 
 
-def settle_timeframe(time: IntArray, given: str | None, *, origin: str) -> tuple[str, tuple[str, ...]]:
+def settle_timeframe(time: IntArray, given: str | None, *, origin: str) -> tuple[str, list[str]]:
     """The timeframe's name and what to note about it; refuses a given one that the times contradict."""
-    if given is None:
-        return infer_timeframe(time).name, ()
-    asked = parse_timeframe(given)
-    if len(time) < 3:
-        return asked.name, ("too few bars to check the timeframe",)
+    if given is not None and len(time) < 3:
+        return parse_timeframe(given).name, [f"timeframe given: {len(time)} bars are too few to tell"]
     found = infer_timeframe(time)
-    if found.name != asked.name:
+    asked = found if given is None else parse_timeframe(given)
+    if not fits(time, asked):
         raise DataError(
             f"{origin}: timeframe {asked.name} was given, the bars step {found.name}; "
-            f"give timeframe={found.name!r}, or read them so and resample"
+            f"give timeframe={found.name!r}, and resample where {asked.name} is wanted"
         )
-    return asked.name, ()
+    notes = [] if asked == found else [f"timeframe given: half of the steps are longer than {asked.name}"]
+    overlaps = int((np.diff(time) < asked.step).sum()) if asked.step < DAY else 0
+    if overlaps:
+        notes.append(f"{overlaps:,} bars open before the bar before them has closed")
+    gaps = find_gaps(time, asked)
+    if gaps:
+        notes.append(f"{len(gaps):,} gaps, {sum(gap.missing for gap in gaps):,} bars missing; the first: {gaps[0]}")
+    return asked.name, notes
 
 
 def resample(bars: Bars, timeframe: str) -> Bars:
@@ -201,29 +210,25 @@ def resample(bars: Bars, timeframe: str) -> Bars:
         raise DataError(f"{source.name} bars do not fill {target.name} bars; resample to a multiple of {source.name}")
     bucket = target.floor(bars.close_time - 1)
     first = np.flatnonzero(np.diff(bucket, prepend=bucket[:1] - 1))
-    last = np.append(first[1:], len(bars)) - 1
-    time = bucket[first]
-    keep = slice(
-        1 if len(first) and bars.time[0] > time[0] else 0,
-        len(first) - (1 if len(first) and bars.close_time[-1] < target.close_of(time[-1:])[0] else 0),
+    after = np.append(first[1:], len(bars))
+    whole = slice(
+        int(len(first) > 0 and bars.time[0] > bucket[0]),
+        len(first) - int(len(first) > 0 and bars.close_time[-1] < target.close_of(bucket[-1:])[0]),
     )
-    notes = (*bars.notes, f"resampled from {source.name} to {target.name}")
-    kept = first[keep]
-    if not len(kept):
-        return replace(bars.slice(0, 0), timeframe=target.name, notes=notes, _cache={})
-    stop = last[keep][-1] + 1  # reduceat runs to the end of its input: end it where the last kept bucket ends
+    first, after = first[whole], after[whole]
+    stop = after[-1] if len(after) else 0  # reduceat runs to the end of its input: it ends with the last whole bucket
     return Bars(
-        time[keep],
-        bars.open[kept],
-        np.maximum.reduceat(bars.high[:stop], kept),
-        np.minimum.reduceat(bars.low[:stop], kept),
-        bars.close[last[keep]],
-        np.add.reduceat(bars.volume[:stop], kept),
+        bucket[first],
+        bars.open[first],
+        np.maximum.reduceat(bars.high[:stop], first) if stop else bars.high[:0],
+        np.minimum.reduceat(bars.low[:stop], first) if stop else bars.low[:0],
+        bars.close[after - 1],
+        np.add.reduceat(bars.volume[:stop], first) if stop else bars.volume[:0],
         timeframe=target.name,
         symbol=bars.symbol,
         synthetic=bars.synthetic,
         source=bars.source,
-        notes=notes,
+        notes=(*bars.notes, f"resampled from {source.name} to {target.name}"),
     )
 
 
@@ -236,7 +241,7 @@ def align_closed(low: Bars, high: Bars) -> IntArray:
     return np.searchsorted(high.close_time, low.close_time, side="right") - 1
 
 
-def _owned(values: Any, kind: type) -> Any:
+def _owned(values: Any, kind: type[np.generic]) -> Any:
     """`values` as a writable C-contiguous array of `kind`: read-only arrays are another type to compiled code."""
-    array = np.ascontiguousarray(values, dtype=kind)
+    array: NDArray[Any] = np.ascontiguousarray(values, dtype=kind)
     return array if array.flags.writeable else array.copy()

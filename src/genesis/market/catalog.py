@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import difflib
-import io
-import json
 import os
-import tempfile
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -15,13 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from genesis.errors import DataError
-from genesis.market.bars import COLUMNS, Bars, resample
-from genesis.market.reading import SUFFIXES, read_file
+from genesis.errors import BadBarsError, DataError
+from genesis.market.bars import Bars, resample
+from genesis.market.files import SUFFIXES, read_bars, read_label, read_stored, write_stored
 from genesis.market.synthetic import synthetic
-from genesis.market.timeframe import DAY, parse_timeframe
+from genesis.market.timeframe import DAY, fits, parse_timeframe
 
 When = str | dt.date | dt.datetime | np.datetime64
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_DATE = re.compile(r"\s*\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +43,7 @@ def data_home() -> Path:
 def sample_names() -> tuple[str, ...]:
     """Names of the bundled samples, sorted."""
     folder = resources.files("genesis.market") / "samples"
-    return tuple(
-        sorted(entry.name.removesuffix(".parquet") for entry in folder.iterdir() if entry.name.endswith(".parquet"))
-    )
+    return tuple(sorted(e.name.removesuffix(".parquet") for e in folder.iterdir() if e.name.endswith(".parquet")))
 
 
 def load_bars(
@@ -55,9 +55,9 @@ def load_bars(
 ) -> Bars:
     """Bars by name: `sample:IBM`, `synthetic:seed=7,bars=10000,timeframe=5m`, a file's path, or an imported name.
 
-    A coarser `timeframe` than the stored one is resampled (noted); a finer one is refused. `start` and `end` are
-    inclusive opening times, UTC unless they carry a zone; an `end` without a clock means the whole day. Bars that open
-    after `end` are cut before resampling, so none of them leaks into a coarser bar.
+    A `timeframe` coarser than the source's is resampled and noted; another that differs is refused. `start` and `end`
+    are inclusive bounds of the opening time, UTC unless they carry a zone; an `end` without a clock means the whole
+    day. Bars after `end` are cut before resampling, so no coarser bar contains any of them.
 
     Raises `DataError` for what cannot be found or read and for an empty window, `BadBarsError` for bars that break a
     rule.
@@ -65,21 +65,18 @@ def load_bars(
     >>> len(load_bars("sample:IBM", start="2003-01-01", end="2003-12-31"))
     252
     """
-    bars = source if isinstance(source, Bars) else _find(source, timeframe)
-    first, last = _instant(start, "start"), _instant(end, "end", last=True)
-    if first is not None and last is not None and first >= last:
+    whole = source if isinstance(source, Bars) else _find(os.fspath(source), timeframe)
+    first, stop = _instant(start, "start"), _instant(end, "end", last=True)
+    if first is not None and stop is not None and first >= stop:
         raise DataError(f"start {start} is after end {end}; swap them")
-    whole = bars
-    if last is not None:
-        bars = bars.between(None, last)
-    if timeframe is not None and parse_timeframe(timeframe).name != bars.timeframe:
+    bars = whole.between(None, stop)
+    if timeframe is not None:
         bars = resample(bars, timeframe)
-    if first is not None:
-        bars = bars.between(first, None)
+    bars = bars.between(first, None)
     if not len(bars):
         raise DataError(
-            f"{whole.source or whole.symbol}: no {bars.timeframe} bars between {start or 'the beginning'} and {end or 'the end'}; "
-            f"it has {len(whole):,} bars of {whole.timeframe}, {whole.index[0]:%Y-%m-%d} to {whole.index[-1]:%Y-%m-%d}"
+            f"{whole.source or whole.symbol}: no {bars.timeframe} bars between {start or 'the beginning'} and "
+            f"{end or 'the end'}; it has {_extent(whole)}"
         )
     return bars
 
@@ -94,8 +91,8 @@ def load_window(
 ) -> Window:
     """The bars of start .. end with `warmup_bars` bars before them, as far as there are any.
 
-    `trade_from` is always `warmup_bars`: where the data do not reach back far enough, the first bars of the window warm
-    up and do not trade. Raises `DataError` as `load_bars` does, and when no bar is left to trade.
+    `trade_from` is always `warmup_bars`: where the data do not reach back far enough, the first bars of the window
+    warm up and do not trade. Raises `DataError` as `load_bars` does, and when no bar is left to trade.
     """
     if warmup_bars < 0:
         raise DataError(f"warmup_bars is {warmup_bars}; give 0 or more")
@@ -104,130 +101,116 @@ def load_window(
     opening = 0 if first is None else int(np.searchsorted(bars.time, first, side="left"))
     if opening >= len(bars):
         raise DataError(
-            f"{bars.source or bars.symbol}: no bars between {start} and {end or 'the end'}; the last one is {bars.index[-1]}"
+            f"{bars.source or bars.symbol}: no bars between {start} and {end or 'the end'}; it has {_extent(bars)}"
         )
     window = bars.slice(max(0, opening - warmup_bars), len(bars))
     if len(window) <= warmup_bars:
         raise DataError(
-            f"{bars.source or bars.symbol}: {len(window):,} bars with warm-up and {warmup_bars:,} needed to warm up leave "
-            "none to trade; lower warmup_bars or widen the window"
+            f"{bars.source or bars.symbol}: {len(window):,} bars, of which {warmup_bars:,} warm up, leave none to "
+            "trade; lower warmup_bars or widen the window"
         )
     return Window(window, warmup_bars)
 
 
+def import_file(
+    path: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    timeframe: str | None = None,
+    symbol: str | None = None,
+    timezone: str | None = None,
+    replace: bool = False,
+) -> dict[str, Any]:
+    """Check a file's bars and keep them in `data_home()` under `name` (the file's own unless given); returns the label.
+
+    Raises `DataError` when the name is taken and `replace` is false, and as `read_bars` does.
+    """
+    bars = read_bars(path, timeframe=timeframe, symbol=symbol, timezone=timezone)
+    name = Path(path).name.partition(".")[0] if name is None else name
+    return keep_bars(bars, name, replace=replace)
+
+
+def keep_bars(
+    bars: Bars, name: str, *, replace: bool = False, extra: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Keep bars in `data_home()` under `name`; returns the label. The same bars again are no conflict."""
+    if not len(bars):
+        raise DataError(f"{name}: no bars to keep")
+    path = stored_path(name)
+    if path.exists() and not replace and read_label(path)["fingerprint"] != bars.fingerprint:
+        raise DataError(f"{name} is kept already with other bars, in {path}; give another name, or replace it")
+    return write_stored(path, bars, name=name, extra=extra)
+
+
+def stored_path(name: str) -> Path:
+    """The Parquet file of an imported name; raises `DataError` for a name that is no plain file name."""
+    if not _NAME.fullmatch(name):
+        raise DataError(f"name {name!r} is not allowed; use letters, digits, '.', '_' and '-', beginning with one")
+    return data_home() / f"{name}.parquet"
+
+
+def stored_names() -> tuple[str, ...]:
+    """Names of the imported data, sorted."""
+    home = data_home()
+    return tuple(sorted(p.stem for p in home.glob("*.parquet"))) if home.is_dir() else ()
+
+
+def _extent(bars: Bars) -> str:
+    if not len(bars):
+        return f"no {bars.timeframe} bars"
+    return f"{len(bars):,} bars of {bars.timeframe}, {bars.index[0]:%Y-%m-%d} to {bars.index[-1]:%Y-%m-%d}"
+
+
 def _instant(value: When | None, name: str, *, last: bool = False) -> int | None:
-    """UTC ns of an inclusive bound; for `last` the first instant after it."""
+    """UTC ns of an inclusive bound; for `last`, the first instant after it."""
     if value is None:
         return None
     import pandas as pd
 
+    text = isinstance(value, str)
+    bad = DataError(f"{name} {value!r} is not a date or time; write it 2010-12-31 or 2010-12-31T16:00:00Z")
+    if not isinstance(value, (str, dt.date, np.datetime64)) or (text and not _DATE.fullmatch(str(value))):
+        raise bad
     try:
         stamp = pd.Timestamp(value)
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{name} {value!r} is not a date or time such as 2010-12-31 or 2010-12-31T16:00:00Z") from error
-    if stamp is pd.NaT:
-        raise DataError(f"{name} {value!r} is not a date or time such as 2010-12-31")
-    stamp = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")
-    moment = int(stamp.as_unit("ns").value)
+        stamp = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")
+        moment = int(stamp.as_unit("ns").value)
+    except (ValueError, TypeError) as error:  # also NaT, and years that nanoseconds cannot name
+        raise bad from error
     if not last:
         return moment
-    whole_day = type(value) is dt.date or (isinstance(value, str) and ":" not in value)
+    whole_day = (
+        (text and ":" not in str(value))
+        or type(value) is dt.date
+        or (isinstance(value, np.datetime64) and np.datetime_data(value.dtype)[0] == "D")
+    )
     return moment + DAY if whole_day else moment + 1
 
 
-def _find(source: str | os.PathLike[str], timeframe: str | None) -> Bars:
-    name = os.fspath(source)
+def _find(name: str, timeframe: str | None) -> Bars:
     if name.startswith("sample:"):
         return _sample(name.removeprefix("sample:"))
-    if name.startswith("synthetic:") or name == "synthetic":
+    if name == "synthetic" or name.startswith("synthetic:"):
         return synthetic(name.partition(":")[2])
     path = Path(name).expanduser()
     if path.is_file():
-        return read_bars(path)
-    stored = data_home() / f"{name}.parquet"
-    if "/" not in name and stored.is_file():
-        return read_stored(stored)
+        return _from_path(path, timeframe)
+    if _NAME.fullmatch(name) and stored_path(name).is_file():
+        return read_stored(stored_path(name))
     raise DataError(_not_found(name))
 
 
-def read_bars(
-    path: str | os.PathLike[str],
-    *,
-    timeframe: str | None = None,
-    symbol: str | None = None,
-    timezone: str | None = None,
-) -> Bars:
-    """Bars from a CSV, Parquet or Feather file (`.gz` too); see `Bars.from_frame` for the columns it takes."""
-    path = Path(path)
-    label = path.name.partition(".")[0] if symbol is None else symbol
-    return Bars.from_frame(read_file(path), timeframe=timeframe, symbol=label, source=str(path), timezone=timezone)
-
-
-def read_stored(path: Path | Any, *, source: str | None = None) -> Bars:
-    """Bars from a Parquet file that Genesis wrote, with the label kept inside it."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+def _from_path(path: Path, timeframe: str | None) -> Bars:
+    """A file's bars in their own timeframe; the one asked for decides where the times leave it open."""
     try:
-        with path.open("rb") as stream:
-            table = pq.read_table(stream)
-        label = json.loads((table.schema.metadata or {})[b"genesis"])
-        columns = {name: table[name].to_numpy() for name in COLUMNS}
-        time = table["time"].cast(pa.int64()).to_numpy()
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path}: not a data file that Genesis wrote ({error}); import it again") from error
-    return Bars(
-        time,
-        **columns,
-        timeframe=label["timeframe"],
-        symbol=label["symbol"],
-        synthetic=label["synthetic"],
-        source=source or label["name"],
-        notes=tuple(label["notes"]),
-    )
-
-
-def write_stored(path: Path, bars: Bars, *, name: str) -> None:
-    """Write bars as Parquet with their label inside; the file appears whole or not at all."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    label = {
-        "name": name,
-        "symbol": bars.symbol,
-        "timeframe": bars.timeframe,
-        "synthetic": bars.synthetic,
-        "rows": len(bars),
-        "fingerprint": bars.fingerprint,
-        "source": bars.source,
-        "notes": list(bars.notes),
-    }
-    columns = {"time": pa.array(bars.time, pa.int64()).cast(pa.timestamp("ns", tz="UTC"))}
-    columns |= {column: pa.array(getattr(bars, column)) for column in COLUMNS}
-    table = pa.table(columns).replace_schema_metadata({"genesis": json.dumps(label)})
-    sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd", write_statistics=False)
-    write_atomic(path, sink.getvalue())
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Replace `path` by `content`: a temporary file in the same folder, fsync, rename, fsync of the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        bars = read_bars(path)
+    except BadBarsError:
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    except DataError:
+        return read_bars(path, timeframe=timeframe)
+    if timeframe is None or bars.timeframe == parse_timeframe(timeframe).name:
+        return bars
+    return read_bars(path, timeframe=timeframe) if fits(bars.time, parse_timeframe(timeframe)) else bars
 
 
 def _sample(name: str) -> Bars:
@@ -239,16 +222,15 @@ def _sample(name: str) -> Bars:
 
 def _not_found(name: str) -> str:
     """The message for a source that is nothing: what is near it, and what would be something."""
+    known = [*(f"sample:{sample}" for sample in sample_names()), *stored_names()]
     folder = Path(name).expanduser().parent
-    known = [f"sample:{sample}" for sample in sample_names()]
-    home = data_home()
-    known += sorted(p.stem for p in home.glob("*.parquet")) if home.is_dir() else []
     if folder.is_dir():
-        known += [str(Path(name).with_name(p.name)) for p in sorted(folder.iterdir()) if p.suffix in (*SUFFIXES, ".gz")]
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    near = near or [k for k in known if k.lower() == f"sample:{name.lower()}"]
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        beside = (p for p in sorted(folder.iterdir()) if p.suffix.lower() in (*SUFFIXES, ".gz"))
+        known += [str(Path(name).with_name(p.name)) for p in beside]
+    near = [k for k in known if k.lower() == f"sample:{name.lower()}"]
+    near = near or difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ";"
     return (
-        f"no bars called {name!r}{hint} Give sample:NAME ({', '.join(sample_names())}), a file, synthetic:seed=1,bars=10000,"
-        f"timeframe=5m, or a name from `genesis data list`"
+        f"no bars called {name!r}{hint} give sample:NAME (of {', '.join(sample_names())}), a file's path, "
+        "synthetic:seed=1,bars=10000,timeframe=5m, or a name from `genesis data list`"
     )

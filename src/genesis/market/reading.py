@@ -1,103 +1,59 @@
-"""Reading bars from the outside: CSV, Parquet and Feather files, pandas and polars frames, times in any usual form."""
+"""Turning a table from outside into columns: names in any case, numbers, and times in any usual form."""
 
 from __future__ import annotations
 
-import gzip
-import io
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
-from genesis.errors import BadBarsError, DataError
-from genesis.market.checks import LISTED, PRICES, Problem, bad_bars
+from genesis.errors import DataError
+from genesis.market.checks import LISTED, PRICES, BoolArray, Problem, bad_bars
 from genesis.types import FloatArray, IntArray
 
 TIME_NAMES = ("timestamp", "datetime", "date", "time", "open_time")
-SUFFIXES = (".csv", ".txt", ".tsv", ".parquet", ".pq", ".feather", ".arrow")
 VOLUME_NAMES = ("volume", "vol", "tick_volume", "tickvol")
-_UNITS = ((1e11, 1_000_000_000, "seconds"), (1e14, 1_000_000, "milliseconds"), (1e17, 1_000, "microseconds"))
+
+# exclusive upper limit of the numbers, nanoseconds in one, unit: each limit is the year 5138
+_EPOCH_UNITS = ((1e11, 10**9, "seconds"), (1e14, 10**6, "milliseconds"), (1e17, 10**3, "microseconds"))
+_ISO_REMEDY = "is no ISO time; write 2024-01-31, 2024-01-31T14:30:00Z or epoch seconds"
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """Columns read and converted, not yet checked: int64 UTC ns, float64 columns, and what was decided on the way."""
+    """Columns found and converted, not yet checked: int64 UTC ns, float64 columns, and what was decided on the way."""
 
     time: IntArray
     columns: dict[str, FloatArray]
     notes: tuple[str, ...]
 
 
-def read_file(path: str | Path) -> Any:
-    """A pandas frame from a `.csv`, `.txt`, `.tsv`, `.parquet`, `.pq`, `.feather` or `.arrow` file, also with `.gz`.
-
-    Raises `DataError` when the file is missing, of another kind, or cannot be read.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    kind = path.with_suffix("").suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
-    if kind not in SUFFIXES:
-        raise DataError(f"{path}: {kind or 'no'} suffix; give one of {', '.join(SUFFIXES)}, or the same with .gz")
-    try:
-        with _opened(path) as stream:
-            return _read(stream, kind)
-    except (OSError, ValueError, EOFError) as error:  # pyarrow's and pandas' parse errors are ValueErrors
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DataError(f"{path}: cannot be read as {kind[1:]}: {reason}") from error
-
-
-def _opened(path: Path) -> IO[bytes]:
-    if path.suffix.lower() != ".gz":
-        return path.open("rb")
-    with gzip.open(path, "rb") as stream:
-        return io.BytesIO(stream.read())
-
-
-def _read(stream: IO[bytes], kind: str) -> Any:
-    import pandas as pd
-
-    if kind in (".parquet", ".pq"):
-        return pd.read_parquet(stream)
-    if kind in (".feather", ".arrow"):
-        return pd.read_feather(stream)
-    head = stream.readline().decode("utf-8-sig", errors="replace")
-    stream.seek(0)
-    separator = max(",;\t|", key=head.count)  # the first wins a draw
-    # round_trip: the default parser may miss the nearest float by one unit in the last place
-    return pd.read_csv(stream, sep=separator, float_precision="round_trip", encoding="utf-8-sig", skipinitialspace=True)
-
-
 def parse_frame(df: Any, *, origin: str, timezone: str | None = None) -> Parsed:
-    """Find and convert the columns of a pandas or polars frame.
+    """Find and convert the columns of a pandas or polars frame; `origin` opens every message.
 
     Raises `DataError` when a column is missing or cannot be understood, `BadBarsError` for single rows that cannot.
     """
     df = _as_pandas(df, origin)
-    names, notes = _columns_by_name(df, origin)
-    if not len(df):
-        raise DataError(f"{origin}: no bars; give at least one row")
-    notes = list(notes)
-    used: set[str] = set()
-    stamps = _find_time(df, names, used, origin)
-    time = parse_time(stamps, origin=origin, timezone=timezone, notes=notes)
+    names = _columns_by_name(df, origin)
     missing = [name for name in PRICES if name not in names]
     if missing:
         raise DataError(
-            f"{origin}: no column {', '.join(missing)}; found {', '.join(map(str, df.columns)) or 'none'}; "
-            "name the columns open, high, low, close (any case), volume if known, and a time"
+            f"{origin}: no column {', '.join(missing)}; found {_listed(df)}; name the columns open, high, low, close "
+            "(any case), volume where known, and a time"
         )
-    columns = {name: _numbers(df[names[name]], name, time, origin) for name in PRICES}
+    if not len(df):
+        raise DataError(f"{origin}: no bars; give at least one row")
+    notes: list[str] = []
+    stamps, used = _find_time(df, names, origin)
+    time = parse_time(stamps, origin=origin, timezone=timezone, notes=notes)
+    columns = {name: _numbers(df[names[name]], name, origin) for name in PRICES}
     volume = next((name for name in VOLUME_NAMES if name in names), None)
     if volume is None:
-        columns["volume"] = np.zeros(len(df))
         notes.append("no volume column: volume is 0")
-    else:
-        columns["volume"] = _numbers(df[names[volume]], "volume", time, origin)
-    used |= {*PRICES, volume or ""}
-    unused = [name for name in names if name not in used]
+    columns["volume"] = np.zeros(len(df)) if volume is None else _numbers(df[names[volume]], "volume", origin)
+    unused = [name for name in names if name not in {*PRICES, volume, *used}]
     if unused:
         notes.append(f"columns not used: {', '.join(unused)}")
     return Parsed(time, columns, tuple(notes))
@@ -108,27 +64,24 @@ def _as_pandas(df: Any, origin: str) -> Any:
 
     if isinstance(df, pd.DataFrame):
         return df
-    if type(df).__module__.partition(".")[0] == "polars":
-        frame = df.collect() if hasattr(df, "collect") else df
-        return pd.DataFrame({name: _polars_column(frame[name]) for name in frame.columns})
+    if type(df).__module__.partition(".")[0] == "polars":  # recognised without importing it
+        table = df.collect() if hasattr(df, "collect") else df
+        return pd.DataFrame({name: _from_polars(table[name]) for name in table.columns})
     raise DataError(f"{origin}: {type(df).__name__} is no table; give a pandas or polars DataFrame")
 
 
-def _polars_column(series: Any) -> Any:
-    """One polars column for pandas, without the bridge that needs polars' own pyarrow glue for plain numbers."""
+def _from_polars(series: Any) -> Any:
+    """One polars column for pandas, by way of NumPy; a time zone is kept."""
     import pandas as pd
 
-    kind = str(series.dtype)
-    if kind.startswith("Datetime"):
-        zone = getattr(series.dtype, "time_zone", None)
+    zone = getattr(series.dtype, "time_zone", None)
+    if zone is not None:
         stamps = pd.Series(series.dt.epoch("ns").to_numpy().astype("datetime64[ns]"))
-        return stamps if zone is None else stamps.dt.tz_localize("UTC").dt.tz_convert(zone)
-    if kind == "Date":
-        return pd.Series(series.to_numpy().astype("datetime64[ns]"))
-    return series.to_list() if kind in ("String", "Utf8", "Object") else series.to_numpy()
+        return stamps.dt.tz_localize("UTC").dt.tz_convert(zone)
+    return pd.Series(series.to_list() if str(series.dtype) in ("String", "Object", "Null") else series.to_numpy())
 
 
-def _columns_by_name(df: Any, origin: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _columns_by_name(df: Any, origin: str) -> dict[str, Any]:
     """Lower-case name -> the frame's own name; refuses two columns of one name."""
     names: dict[str, Any] = {}
     for own in df.columns:
@@ -136,162 +89,152 @@ def _columns_by_name(df: Any, origin: str) -> tuple[dict[str, Any], tuple[str, .
         if plain in names:
             raise DataError(f"{origin}: columns {names[plain]!r} and {own!r} both mean {plain}; keep one")
         names[plain] = own
-    return names, ()
+    return names
 
 
-def _find_time(df: Any, names: Mapping[str, Any], used: set[str], origin: str) -> Any:
-    """The column (or index) that holds the times."""
+def _find_time(df: Any, names: Mapping[str, Any], origin: str) -> tuple[Any, set[str]]:
+    """The times as a Series, and the names of the columns that they were in."""
     import pandas as pd
 
-    if "date" in names and "time" in names and "timestamp" not in names and "datetime" not in names:
-        clock = df[names["time"]]
-        if not pd.api.types.is_numeric_dtype(clock) and clock.astype(str).str.match(r"^\d{1,2}:\d\d").all():
-            used |= {"date", "time"}
-            return df[names["date"]].astype(str).str.replace(".", "-", regex=False) + " " + clock.astype(str)
+    if {"date", "time"} <= names.keys() and not {"timestamp", "datetime"} & names.keys():
+        clock = df[names["time"]].astype(str)
+        if clock.str.match(r"\d{1,2}:\d\d").all():  # a day in one column and the clock in another
+            day = df[names["date"]].astype(str).str.replace(r"[./]", "-", regex=True)
+            return day + " " + clock, {"date", "time"}
     for name in TIME_NAMES:
         if name in names:
-            used.add(name)
-            return df[names[name]]
-    if isinstance(df.index, pd.DatetimeIndex):
-        return df.index.to_series()
-    if df.index.name and str(df.index.name).lower() in TIME_NAMES:
-        return df.index.to_series()
+            return df[names[name]], {name}
+    if isinstance(df.index, pd.DatetimeIndex) or str(df.index.name).lower() in TIME_NAMES:
+        return df.index.to_series(), set()
     unnamed = next((name for name in names if name == "" or name.startswith("unnamed:")), None)
-    if unnamed is not None:  # to_csv writes an index without a name so
-        used.add(unnamed)
-        return df[names[unnamed]]
+    if unnamed is not None:  # pandas writes an index without a name so
+        return df[names[unnamed]], {unnamed}
     raise DataError(
-        f"{origin}: no time; found columns {', '.join(map(str, df.columns)) or 'none'}; "
-        f"name one of them {', '.join(TIME_NAMES)}, or give a DatetimeIndex"
+        f"{origin}: no time; found {_listed(df)}; name a column {', '.join(TIME_NAMES)}, or give a DatetimeIndex"
     )
 
 
-def _numbers(column: Any, name: str, time: IntArray, origin: str) -> FloatArray:
-    """A column as float64; text that is no number is refused with its row."""
+def _listed(df: Any) -> str:
+    shown = [str(name) for name in df.columns[:12]]
+    return ", ".join(shown) + (", …" if len(df.columns) > len(shown) else "") if shown else "no columns"
+
+
+def _numbers(column: Any, name: str, origin: str) -> FloatArray:
+    """A column as float64, missing values as NaN; text that is no number is refused with its row."""
     import pandas as pd
 
-    if not pd.api.types.is_numeric_dtype(column):
-        converted = pd.to_numeric(column, errors="coerce")
-        wrong = np.flatnonzero(converted.isna().to_numpy() & ~column.isna().to_numpy())
-        if len(wrong):
-            problems = [
-                Problem(
-                    int(i) + 1,
-                    "",
-                    f"{name} not a number",
-                    f"{name} {column.iloc[int(i)]!r} is not a number; give digits and a point",
-                )
-                for i in wrong[:LISTED]
-            ]
-            raise bad_bars(origin, len(column), problems, len(wrong), {f"{name} not a number": len(wrong)})
-        column = converted
-    return np.ascontiguousarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
+    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+        return np.ascontiguousarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
+    converted = pd.to_numeric(column.astype(str).where(column.notna()), errors="coerce")
+    wrong = converted.isna().to_numpy() & column.notna().to_numpy()
+    _refuse_rows(wrong, column, origin, f"{name} not a number", f"is no {name}; write digits and a decimal point")
+    return np.ascontiguousarray(converted.to_numpy(dtype=np.float64, na_value=np.nan))
 
 
 def parse_time(stamps: Any, *, origin: str, timezone: str | None, notes: list[str]) -> IntArray:
     """int64 UTC ns from a pandas Series of datetimes, dates, ISO text or epoch numbers; decisions go to `notes`.
 
-    Raises `DataError` for forms that cannot be told apart, `BadBarsError` for mixed time zones or unreadable rows.
+    Raises `DataError` for forms that cannot be told apart, `BadBarsError` for mixed time zones and unreadable rows.
     """
     import pandas as pd
 
+    _refuse_rows(stamps.isna().to_numpy(), stamps, origin, "time missing", "is no time; give one or remove the row")
     if pd.api.types.is_bool_dtype(stamps):
-        raise DataError(f"{origin}: the time column holds true/false; give times")
+        raise DataError(f"{origin}: the time column holds true and false; give times")
     if pd.api.types.is_numeric_dtype(stamps):
-        return _from_epoch(stamps, origin, timezone, notes)
+        return _from_numbers(stamps, origin, timezone, notes)
     if not pd.api.types.is_datetime64_any_dtype(stamps):
         stamps = _from_text(stamps, origin, timezone)
-    _refuse_rows(stamps.isna().to_numpy(), stamps, origin, "time missing", "no time; give one or remove the row")
     zone = stamps.dt.tz
     if zone is None:
-        if timezone is None:
-            notes.append("times carry no time zone: taken as UTC")
-        else:
-            notes.append(f"times carry no time zone: taken as {timezone}")
-            stamps = _localize(stamps, timezone, origin)
+        notes.append(f"times carry no time zone: taken as {timezone or 'UTC'}")
+        stamps = _localize(stamps, timezone or "UTC", origin)
     elif str(zone) not in ("UTC", "UTC+00:00"):
         notes.append(f"times converted from {zone} to UTC")
-    plain = stamps if stamps.dt.tz is None else stamps.dt.tz_convert("UTC").dt.tz_localize(None)
-    return np.ascontiguousarray(plain.to_numpy().astype("datetime64[ns]").astype(np.int64))
+    return _nanoseconds(stamps.dt.tz_convert("UTC").dt.tz_localize(None))
+
+
+def _nanoseconds(stamps: Any) -> IntArray:
+    values: IntArray = np.ascontiguousarray(stamps.to_numpy().astype("datetime64[ns]")).view(np.int64)
+    return values
 
 
 def _localize(stamps: Any, timezone: str, origin: str) -> Any:
     try:
         return stamps.dt.tz_localize(timezone)
-    except (ValueError, KeyError, LookupError) as error:
+    except (ValueError, KeyError) as error:  # an unknown zone, or an hour that the clocks skip or repeat
         raise DataError(f"{origin}: times cannot be read in time zone {timezone!r}: {error}") from error
 
 
-def _from_epoch(stamps: Any, origin: str, timezone: str | None, notes: list[str]) -> IntArray:
-    values = stamps.to_numpy(dtype=np.float64, na_value=np.nan)
-    _refuse_rows(~np.isfinite(values), stamps, origin, "time missing", "no time; give one or remove the row")
+def _from_numbers(stamps: Any, origin: str, timezone: str | None, notes: list[str]) -> IntArray:
+    """Epoch numbers in one unit, told by their size; whole numbers from 19000101 to 22001231 are dates."""
+    values = stamps.to_numpy(dtype=np.float64)
+    _refuse_rows(~np.isfinite(values), stamps, origin, "time missing", "is no time; give one or remove the row")
+    if values.min() >= 19_000_101 and values.max() <= 22_001_231 and not (values % 1).any():
+        return _from_digits(stamps, origin, timezone, notes)
     if timezone is not None:
         raise DataError(f"{origin}: epoch times are UTC by definition; leave timezone={timezone!r} out")
-    low, high = values.min(), values.max()
-    if low >= 19_000_101 and high <= 22_001_231 and (values % 1 == 0).all():
-        notes.append("times are dates written YYYYMMDD, taken as UTC")
-        return _dates_in_digits(values, stamps, origin)
-    scale, unit = 1, "nanoseconds"
-    for limit, factor, name in _UNITS:
-        if high < limit:
-            scale, unit = factor, name
+    size = np.abs(values)
+    unit, factor = "nanoseconds", 1
+    low, high = 1e17, np.inf
+    floor = 0.0
+    for limit, per_unit, name in _EPOCH_UNITS:
+        if size.max() < limit:
+            unit, factor, low, high = name, per_unit, floor, limit
             break
-    below = {1_000_000_000: -1e11, 1_000_000: 1e11, 1_000: 1e14, 1: 1e17}[scale]
-    strange = values < below
-    _refuse_rows(strange, stamps, origin, "time in another unit", f"not epoch {unit} like the largest; use one unit")
+        floor = limit
+    odd = (size < low) | (size >= high)
+    _refuse_rows(odd, stamps, origin, "mixed units", f"is not in epoch {unit} as the largest is; use one unit")
     notes.append(f"times are epoch {unit}, UTC")
-    if values.dtype == np.float64 and not np.issubdtype(
-        stamps.dtype if isinstance(stamps.dtype, np.dtype) else np.float64, np.integer
-    ):
-        return np.rint(values * scale).astype(np.int64)
-    return stamps.to_numpy(dtype=np.int64) * scale
+    if stamps.dtype.kind in "iu":
+        exact: IntArray = stamps.to_numpy(dtype=np.int64) * factor
+        return exact
+    whole = np.floor(values)  # the whole part apart: a float has no room for the nanoseconds of today
+    time: IntArray = whole.astype(np.int64) * factor + np.rint((values - whole) * factor).astype(np.int64)
+    return time
 
 
-def _dates_in_digits(values: FloatArray, stamps: Any, origin: str) -> IntArray:
+def _from_digits(stamps: Any, origin: str, timezone: str | None, notes: list[str]) -> IntArray:
     import pandas as pd
 
-    parsed = pd.Series(pd.to_datetime(pd.Series(values.astype(np.int64).astype(str)), format="%Y%m%d", errors="coerce"))
-    _refuse_rows(parsed.isna().to_numpy(), stamps, origin, "time unreadable", "no date YYYYMMDD; correct the row")
-    return np.ascontiguousarray(parsed.to_numpy().astype("datetime64[ns]").astype(np.int64))
+    days = pd.to_datetime(stamps.astype(np.int64).astype(str), format="%Y%m%d", errors="coerce")
+    _refuse_rows(days.isna().to_numpy(), stamps, origin, "time unreadable", "is no date YYYYMMDD; correct the row")
+    notes.append(f"times are dates written YYYYMMDD: taken as {timezone or 'UTC'}")
+    return _nanoseconds(_localize(days, timezone or "UTC", origin).dt.tz_convert("UTC").dt.tz_localize(None))
 
 
 def _from_text(stamps: Any, origin: str, timezone: str | None) -> Any:
-    """Datetimes from ISO text or datetime objects; one time zone for all of them, or `timezone` to bring them to."""
+    """Datetimes from ISO text, dates or datetime objects; all in one time zone, or `timezone` says they need not be."""
     import pandas as pd
 
-    text = stamps.map(
-        lambda s: s if isinstance(s, str) or s is None or s != s else getattr(s, "isoformat", s.__str__)()
-    )
+    text = stamps if pd.api.types.is_string_dtype(stamps) else stamps.map(_as_text)
+    with contextlib.suppress(ValueError):  # the quick way refuses unreadable rows and mixed zones, without naming them
+        uniform = pd.to_datetime(text, format="ISO8601")
+        if pd.api.types.is_datetime64_any_dtype(uniform):
+            return uniform
     read = pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True)
-    unreadable = read.isna().to_numpy()
-    _refuse_rows(
-        unreadable,
-        stamps,
-        origin,
-        "time unreadable",
-        "is no ISO time; write 2024-01-31, 2024-01-31T14:30:00Z or epoch seconds",
-    )
-    zone = text.str.extract(r"[T ]\d.*?(Z|[+-]\d\d(?::?\d\d)?)$", expand=False).fillna("")
-    zone = zone.replace({"Z": "+00:00", "+0000": "+00:00", "-00:00": "+00:00", "+00": "+00:00"})
-    if zone.nunique() == 1:
-        return read.dt.tz_localize(None) if zone.iloc[0] == "" else read
-    odd = (zone != zone.iloc[0]).to_numpy()
-    naive = (zone == "").any()
-    if timezone is not None and not naive:
-        return read
-    first = zone.iloc[0] or "no time zone"
-    remedy = (
-        "write all times in UTC" if naive else "write all times in UTC, or give timezone= to accept and convert them"
-    )
-    _refuse_rows(odd, stamps, origin, "mixed time zones", f"differs from the first row's ({first}); {remedy}")
-    raise AssertionError("unreachable: some row differs")
+    _refuse_rows(read.isna().to_numpy(), stamps, origin, "time unreadable", _ISO_REMEDY)
+    zone = text.str.extract(r"\d[T ]\d.*?(Z|[+-]\d\d(?::?\d\d)?)\s*$", expand=False).fillna("")
+    zone = zone.str.replace(":", "").replace({"Z": "+0000", "-0000": "+0000"}).str.ljust(5, "0").replace("00000", "")
+    first = zone.iloc[0]
+    odd = (zone != first).to_numpy()
+    if not odd.any():
+        return read if first else read.dt.tz_localize(None)
+    naive = bool((zone == "").any())
+    if naive or timezone is None:
+        remedy = "write all in UTC" + ("" if naive else ", or give a timezone to say that they may be converted")
+        _refuse_rows(
+            odd, stamps, origin, "mixed time zones", f"is not in the first row's ({first or 'none'}); {remedy}"
+        )
+    return read
 
 
-def _refuse_rows(wrong: Any, stamps: Any, origin: str, rule: str, say: str) -> None:
+def _as_text(stamp: Any) -> str:
+    return str(stamp.isoformat()) if hasattr(stamp, "isoformat") else str(stamp)
+
+
+def _refuse_rows(wrong: BoolArray, shown: Any, origin: str, rule: str, say: str) -> None:
     rows = np.flatnonzero(wrong)
     if len(rows):
-        problems = [Problem(int(i) + 1, str(stamps.iloc[int(i)]), rule, f"{rule}: {say}") for i in rows[:LISTED]]
-        raise bad_bars(origin, len(stamps), problems, len(rows), {rule: len(rows)})
-
-
-__all__ = ["SUFFIXES", "TIME_NAMES", "BadBarsError", "Parsed", "parse_frame", "parse_time", "read_file"]
+        problems = [Problem(int(i) + 1, "", rule, f"{shown.iloc[int(i)]!s} {say} ({rule})") for i in rows[:LISTED]]
+        raise bad_bars(origin, len(shown), problems, {rule: len(rows)})

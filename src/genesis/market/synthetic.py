@@ -58,8 +58,8 @@ def synthetic(spec: SyntheticSpec | str | None = None, **settings: object) -> Ba
     """Bars of a market that never was, labelled so in `symbol`, `source` and `synthetic`.
 
     Takes a spec, its text, or its fields. Log returns have a regime's drift (bull, range, bear: a Markov chain),
-    volatility whose logarithm is a slow autoregression, and Student-t shocks. The high and low inside a bar are those of
-    a Brownian bridge from open to close. Bars follow each other round the clock. The same spec makes the same bars.
+    volatility whose logarithm is a slow autoregression, and Student-t shocks. The high and low inside a bar are those
+    of a Brownian bridge from open to close. Bars follow each other round the clock.
 
     Raises `DataError` for a spec outside its limits.
 
@@ -118,8 +118,6 @@ def _too_long(spec: SyntheticSpec) -> DataError:
 
 
 def _prices(spec: SyntheticSpec, step: int) -> tuple[FloatArray, ...]:
-    from scipy.signal import lfilter
-
     n = spec.bars
     rng = np.random.default_rng(np.random.SeedSequence([spec.seed, 0x67656E]))
     drift, scale = _regimes(rng, n, step)
@@ -127,14 +125,13 @@ def _prices(spec: SyntheticSpec, step: int) -> tuple[FloatArray, ...]:
     decay = 0.5 ** (step / DAY / CLUSTER_HALF_LIFE_DAYS)
     begin = CLUSTER_SPREAD * rng.standard_normal()
     shocks = CLUSTER_SPREAD * math.sqrt(1 - decay * decay) * rng.standard_normal(n)
-    cluster = lfilter([1.0], [1.0, -decay], shocks, zi=[decay * begin])[0]
+    cluster = _decaying_sum(shocks, decay, begin)
     # E[exp(2x)] of a normal x is exp(2 spread^2): subtracting spread^2 keeps the mean variance at scale^2
     sigma = spec.volatility * math.sqrt(fraction) * scale * np.exp(cluster - CLUSTER_SPREAD**2)
     tails = rng.standard_t(TAIL_DEGREES, n) / math.sqrt(TAIL_DEGREES / (TAIL_DEGREES - 2))
     moves = drift * fraction + sigma * np.clip(tails, -12, 12)
     pull = 0.5 ** (fraction / ANCHOR_HALF_LIFE_YEARS)
-    level = lfilter([1.0], [1.0, -pull], moves)
-    path = np.concatenate(([0.0], level))
+    path = np.concatenate(([0.0], _decaying_sum(moves, pull, 0.0)))
     o, c = path[:-1], path[1:]
     move, spread = c - o, 2 * sigma * sigma
     # extremes of a Brownian bridge: P(max < m) = 1 - exp(-2 m (m - move) / sigma^2); solved for m at a uniform draw
@@ -143,6 +140,18 @@ def _prices(spec: SyntheticSpec, step: int) -> tuple[FloatArray, ...]:
     volume = np.round(1e6 * fraction * 365 * np.exp(0.5 * rng.standard_normal(n) + cluster) * (1 + np.abs(tails)), 2)
     logs = (o, np.maximum(o + up, np.maximum(o, c)), np.minimum(o + down, np.minimum(o, c)), c)
     return (*(np.round(spec.price * np.exp(x), DECIMALS) for x in logs), volume)
+
+
+def _decaying_sum(x: FloatArray, decay: float, begin: float) -> FloatArray:
+    """y[i] = decay * y[i-1] + x[i] with y[-1] = begin, in blocks so short that decay ** -length stays small."""
+    length = int(min(max(math.log(1e-6) / math.log(decay), 1.0), 8_192.0))
+    y = np.empty_like(x)
+    for first in range(0, len(x), length):
+        block = x[first : first + length]
+        weight = decay ** np.arange(1, len(block) + 1)
+        y[first : first + length] = (np.cumsum(block / weight) + begin) * weight
+        begin = float(y[first + len(block) - 1])
+    return y
 
 
 def _regimes(rng: np.random.Generator, n: int, step: int) -> tuple[FloatArray, FloatArray]:

@@ -113,6 +113,26 @@ class Space:
             columns.append(entry)
         return {"columns": columns, "fixed": self.fixed, "rules": sorted(rule.text for rule in self.rules)}
 
+    def spec(self) -> dict[str, Any]:
+        """Return a specification by dotted path that reads back as this space."""
+        spec: dict[str, Any] = {
+            path: {"type": "fixed", "value": value} if isinstance(value, dict) and value else value
+            for path, value in self.fixed.items()
+        }
+        for one in self.columns:
+            node: dict[str, Any] = {"type": one.kind if one.choices is None else "grid"}
+            if one.choices is not None:
+                node["values"] = list(one.choices)
+            elif one.low == one.high:
+                node = {"type": "grid", "values": [one.low]}
+            else:
+                node |= {"low": one.low, "high": one.high}
+                node |= {"log": True} if one.log else {} if one.step is None else {"step": one.step}
+            if one.when is not None:
+                node["when"] = {one.when[0]: list(one.when[1])}
+            spec[one.path] = node
+        return spec
+
     # -- points ---------------------------------------------------------------------------------------------------
 
     def snap(self, vectors: FloatArray) -> FloatArray:

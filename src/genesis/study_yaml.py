@@ -1,0 +1,137 @@
+"""YAML of a study file: read safely, with repeated keys refused and `1e-5` a number; written back readably."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from genesis.errors import ConfigError
+
+_LARGEST_FILE = 4_000_000  # bytes; a study file is a page, and YAML is slow
+_DEEPEST = 200
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain data only; PyYAML's own rules take the last of two equal keys and read `1e-5` as text."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            raise yaml.constructor.ConstructorError(None, None, f"is nested deeper than {_DEEPEST} levels")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: dict[Any, int] = {}
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "has a list or mapping as a key", key_node.start_mark
+                )
+            line = key_node.start_mark.line + 1
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"has the key {key!r} twice, on lines {seen[key]} and {line}; keep one"
+                )
+            seen[key] = line
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9][0-9_]*)[eE][-+]?[0-9]+$"),
+    list("-+0123456789."),
+)
+
+
+def _moment(loader: _Loader, node: yaml.ScalarNode) -> Any:
+    try:
+        return loader.construct_yaml_timestamp(node)
+    except ValueError:  # such as month 13: text, which the reader then refuses by its path
+        return node.value
+
+
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", _moment)
+
+
+def parse_yaml(text: str, *, name: str = "study") -> Any:
+    """Read YAML text into plain data. Raises ConfigError with the line of the trouble.
+
+    >>> parse_yaml("step: 1e-5")
+    {'step': 1e-05}
+    """
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data()
+    except yaml.MarkedYAMLError as exc:
+        mark = exc.problem_mark or exc.context_mark
+        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        hint = "; indent with spaces, not tabs" if "\\t" in str(exc.problem) else ""
+        raise ConfigError(f"{name}: {exc.problem or exc.context}{where}{hint}") from exc
+    except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as exc:
+        raise ConfigError(f"{name}: cannot be read as YAML: {exc}") from exc
+    finally:
+        loader.dispose()
+
+
+def read_yaml(path: Path) -> Mapping[str, Any]:
+    """Read a study file into a mapping. Raises ConfigError for a missing, huge, binary or non-mapping file."""
+    path = Path(path).expanduser()
+    try:
+        if path.is_dir():
+            raise ConfigError(f"{path}: is a folder; name the study file in it")
+        if path.stat().st_size > _LARGEST_FILE:
+            raise ConfigError(f"{path}: is larger than {_LARGEST_FILE:,} bytes; a study file is a page of YAML")
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as exc:
+        near = [one.name for one in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
+        close = difflib.get_close_matches(path.name, near, n=1, cutoff=0.5)
+        hint = f"did you mean {path.with_name(close[0])}?" if close else "name an existing YAML file"
+        raise ConfigError(f"{path}: there is no such study file; {hint}") from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{path}: is not UTF-8 text (byte {exc.start}); save it as UTF-8") from exc
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be read: {exc.strerror or exc}") from exc
+    data = parse_yaml(text, name=str(path))
+    if not isinstance(data, Mapping):
+        what = "is empty" if data is None else f"holds {type(data).__name__}, not a mapping"
+        raise ConfigError(f"{path}: {what}; start with lines such as 'strategy: sma_cross'")
+    return data
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the hook's signature
+        return True
+
+
+def _float(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
+    text = repr(value)  # PyYAML writes 1e-05 so that it reads back as a float only with a dot
+    if "e" in text and "." not in text:
+        text = text.replace("e", ".0e")
+    return dumper.represent_scalar("tag:yaml.org,2002:float", text)
+
+
+_Dumper.add_representer(float, _float)
+
+
+def dump_yaml(data: Mapping[str, Any], *, flow: bool = False) -> str:
+    """Write plain data as YAML that `parse_yaml`, and any YAML 1.1 reader, reads back equal; `flow` is one line."""
+    return yaml.dump(
+        dict(data),
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=True if flow else None,
+        width=100_000 if flow else 110,
+    )

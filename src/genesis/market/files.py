@@ -123,8 +123,8 @@ def read_stored(path: Path | Traversable, *, source: str | None = None) -> Bars:
         table = file.read()
         label = json.loads((table.schema.metadata or {})[b"genesis"])
         # by DLPack: to_numpy would import pandas, half of the time that a first load takes
-        columns = {name: np.from_dlpack(table[name].combine_chunks()) for name in COLUMNS}
-        time = np.from_dlpack(table["time"].cast(pa.int64()).combine_chunks())
+        columns: dict[str, Any] = {name: np.from_dlpack(table[name].combine_chunks()) for name in COLUMNS}
+        time: Any = np.from_dlpack(table["time"].cast(pa.int64()).combine_chunks())
         named: dict[str, Any] = {key: label[key] for key in ("timeframe", "symbol", "synthetic", "notes")}
     except (OSError, ValueError, KeyError, TypeError, BufferError) as error:
         raise DataError(f"{path}: not a data file that Genesis wrote, or damaged ({error}); import it again") from error

@@ -63,12 +63,17 @@ def make_sampler(
 
     Raises ConfigError for an unknown name or argument, MissingExtraError when `rustuna-tpe` is not installed.
     """
-    del budget
     given = dict(kwargs or {})
-    if name in ("tpe", "auto"):
+    if name == "tpe":
         from genesis.search.tpe import TpeSampler
 
         return TpeSampler(space, seed=seed, options=tpe_options(given, concurrency), concurrency=concurrency)
+    if name == "auto":
+        from genesis.search.portfolio import PortfolioSampler
+
+        return PortfolioSampler(
+            space, seed=seed, options=tpe_options(given, concurrency), concurrency=concurrency, budget=budget
+        )
     if name in ("random", "grid", "brute"):
         _no_arguments(name, given)
         if name == "random":

@@ -82,7 +82,7 @@ class TpeModel:
         self._geometry()
         self.n = 0
         self._rows = np.empty((256, cells.d))
-        self._best: list[tuple[int, float, int]] = []
+        self.best: list[tuple[int, float, int]] = []
         self._active: list[_Growing] = [_Growing() for _ in self.groups]
         self._good = _Mixture(self, MOST_GOOD + 1)
         self._bad = _Mixture(self, options.bad_kernels + 1)
@@ -153,7 +153,7 @@ class TpeModel:
             news = [(int(classes[i]), float(losses[i]), self.n + int(i)) for i in order]
         else:
             news = [(int(classes[i]), float(losses[i]), self.n + i) for i in range(m)]
-        self._best = sorted(self._best + [new for new in news if new[0] <= 2])[:MOST_GOOD]
+        self.best = sorted(self.best + [new for new in news if new[0] <= 2])[:MOST_GOOD]
         for group, active in zip(self.groups, self._active, strict=True):
             if group.parent < 0:
                 continue
@@ -163,7 +163,7 @@ class TpeModel:
     def good_index(self) -> IntArray:
         """Numbers of the good points, ascending: the best ceil(n / 10), at most 25."""
         size = min(-(-self.n // 10), MOST_GOOD)
-        return np.sort(np.array([number for _, _, number in self._best[:size]], dtype=np.int64))
+        return np.sort(np.array([number for _, _, number in self.best[:size]], dtype=np.int64))
 
     def _bad_index(self, g: int, good: IntArray) -> tuple[IntArray, FloatArray]:
         """The last `bad_kernels` points of group g that are not good, ascending, and their weights."""
@@ -284,7 +284,7 @@ class TpeSampler:
             vectors = self.space.snap(self.cells.values(self.propose(count, generation, attempt)))
             origins = ["tpe"] * count
         for vector in vectors:
-            self._pending[vector.tobytes()] += 1
+            self.open(vector)
         return Proposals(vectors, origins)
 
     def expect(self, vectors: FloatArray) -> None:
@@ -292,6 +292,10 @@ class TpeSampler:
         self._pending = Counter()
         for vector in vectors:
             self._pending[vector.tobytes()] += 1
+
+    def open(self, vector: FloatArray) -> None:
+        """Note a point as asked and not yet told."""
+        self._pending[vector.tobytes()] += 1
 
     def propose(self, count: int, generation: int, attempt: int) -> FloatArray:
         """`count` points in model coordinates from the current history and the open points."""

@@ -28,12 +28,16 @@ FLOORS = {
     "genesis.search.steps": 1,
     "genesis.market": 1,
     "genesis.market.catalog": 2,
+    "genesis.market.fetch": 2,
+    "genesis.market.journal": 2,
     "genesis.strategy": 1,
     "genesis.engine": 1,
     "genesis.judge": 1,
     "genesis.config": 2,
     "genesis.legacy": 2,
+    "genesis.sections": 2,
     "genesis.settings": 2,
+    "genesis.study_yaml": 2,
     "genesis.run": 3,
     "genesis.samplers": 3,
     "genesis.diagnose": 4,
@@ -147,12 +151,16 @@ def test_every_package_and_module_opens_with_a_sentence() -> None:
         assert first, f"{module} has no docstring"
 
 
+# Bytes on a pipe between the coordinator and the worker processes it started itself; nothing from disk.
+PIPES = {"genesis.run.executors: pickle.loads("}
+
+
 def test_nothing_from_data_is_executed() -> None:
     forbidden = re.compile(
         r"(?<![\w.])(eval|exec)\(|pickle\.loads?\(|yaml\.(unsafe_|full_)?load\(|shell=True|allow_pickle=True"
     )
     offenders = [f"{m}: {hit.group()}" for m, path in _modules() for hit in forbidden.finditer(path.read_text("utf-8"))]
-    assert not offenders
+    assert set(offenders) <= PIPES
 
 
 def test_no_package_index_address_is_tracked() -> None:

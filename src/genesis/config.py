@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import inspect
 import math
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import cached_property
@@ -18,7 +21,7 @@ from genesis.engine.metrics import METRICS
 from genesis.errors import ConfigError, SpaceError, StrategyError
 from genesis.judge.scoring import objective_terms, parse_constraint
 from genesis.legacy import from_older_layout, is_older_layout
-from genesis.search.nodes import nearest_name, plain_value
+from genesis.search.nodes import json_text, nearest_name, plain_value
 from genesis.search.space import Space
 from genesis.sections import DataSection, HoldoutSection, RunSection, StudyFile
 from genesis.settings import misspelt_variables, read_settings, study_overrides
@@ -153,7 +156,7 @@ class StudyConfig:
 
 
 def load_study(
-    source: str | Path | Mapping[str, Any] | StudyConfig,
+    source: str | os.PathLike[str] | Mapping[str, Any] | StudyConfig,
     *,
     env: Mapping[str, str] | None = None,
     flags: Mapping[str, Any] | None = None,
@@ -174,14 +177,15 @@ def load_study(
     if isinstance(source, StudyConfig):
         if not flags:
             return source
-        raw, folder, env, inherited = _raw_of(source), None, {}, source.notes
-    elif isinstance(source, str | Path):
-        raw, folder, inherited = _copied(read_yaml(Path(source))), Path(source).expanduser().resolve().parent, ()
+        raw, file, env, inherited = _raw_of(source), None, {}, source.notes
+    elif isinstance(source, str | os.PathLike):
+        file = Path(source).expanduser().resolve()
+        raw, inherited = _copied(read_yaml(Path(source))), ()
     elif isinstance(source, Mapping):
-        raw, folder, inherited = _copied(source), None, ()
+        raw, file, inherited = _copied(source), None, ()
     else:
         raise ConfigError(f"study: {type(source).__name__} is not a study; give a YAML file's path or a mapping")
-    reader = _Reader(raw, folder, list(inherited))
+    reader = _Reader(raw, file, list(inherited))
     reader.override(env, flags)
     return reader.read()
 
@@ -189,13 +193,14 @@ def load_study(
 class _Reader:
     """Reads one raw mapping, collecting problems and notes on the way."""
 
-    def __init__(self, raw: dict[str, Any], folder: Path | None, notes: list[str]) -> None:
+    def __init__(self, raw: dict[str, Any], file: Path | None, notes: list[str]) -> None:
         self.notes, self.problems = notes, list[str]()
         self.defaulted: set[str] = set()
-        self.folder = folder
+        self.file = file
+        self.folder = None if file is None else file.parent
         self.older = is_older_layout(raw)
         if self.older:
-            raw, notes = from_older_layout(raw, folder)
+            raw, notes = from_older_layout(raw, self.folder)
             self.notes += notes
         self.raw = raw
 
@@ -234,21 +239,40 @@ class _Reader:
         if self.problems:
             raise _failed(self.problems)
         assert space is not None
-        return StudyConfig(
-            objective=study.objective if isinstance(study.objective, str) else dict(study.objective),
-            run=run,
-            parameters=parameters,
-            data=self.resolved_data(study.data),
-            holdout=study.holdout,
-            strategy=self.resolved(study.strategy),
-            evaluate=self.resolved(study.evaluate),
-            command=study.command,
-            costs=None if study.costs is None else Costs(**study.costs.model_dump()),
-            execution=Execution(**study.execution.model_dump()),
-            constraints=dict(study.constraints),
-            rules=study.rules,
-            notes=tuple(dict.fromkeys([*self.notes, *(f"parameters.{note}" for note in space.notes)])),
-            defaulted=frozenset(self.defaulted),
+        return self.named(
+            StudyConfig(
+                objective=study.objective if isinstance(study.objective, str) else dict(study.objective),
+                run=run,
+                parameters=parameters,
+                data=self.resolved_data(study.data),
+                holdout=study.holdout,
+                strategy=self.resolved(study.strategy),
+                evaluate=self.resolved(study.evaluate),
+                command=study.command,
+                costs=None if study.costs is None else Costs(**study.costs.model_dump()),
+                execution=Execution(**study.execution.model_dump()),
+                constraints=dict(study.constraints),
+                rules=study.rules,
+                notes=tuple(dict.fromkeys([*self.notes, *(f"parameters.{note}" for note in space.notes)])),
+                defaulted=frozenset(self.defaulted),
+            )
+        )
+
+    def named(self, study: StudyConfig) -> StudyConfig:
+        """The study with a run_id: its own, the file's name, or the strategy's name with a hash of the signature."""
+        if study.run.run_id:
+            return study
+        if self.file is not None:
+            name = _tidy(self.file.stem)
+        else:
+            target = study.strategy or study.evaluate or (study.command or ("command",))[0]
+            text = json_text(plain_value(study.signature()))
+            name = f"{_tidy(_without_folders(_reference_name(target)))}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        return _replace(
+            study,
+            run=study.run.model_copy(update={"run_id": name}),
+            notes=(*study.notes, f"run.run_id: {name}, since none is given"),
+            defaulted=study.defaulted | {"run.run_id"},
         )
 
     def check_parts(self, raw: Mapping[str, Any]) -> None:
@@ -496,7 +520,6 @@ _ALLOWED = {
     "greater_than": "above {gt}",
     "less_than_equal": "{le} or less",
     "string_too_short": "text of at least one character",
-    "string_pattern_mismatch": "a name of at most 100 letters, digits, '.', '_' and '-', the first a letter or digit",
 }
 
 
@@ -587,6 +610,12 @@ def _without_folders(reference: str) -> str:
     if reference.startswith(("sample:", "synthetic")):
         return reference
     return reference.replace("\\", "/").rpartition("/")[2]
+
+
+def _tidy(name: str) -> str:
+    """A name as a run_id may be: other characters become '-'."""
+    tidy = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:80]
+    return tidy or "study"
 
 
 def _get(raw: Mapping[str, Any], path: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
@@ -17,6 +18,10 @@ SAMPLERS = (
     "optuna-tpe", "optuna-random", "optuna-brute", "rustuna-tpe",
 )  # fmt: skip
 """The samplers a study can name; `search.samplers` makes them."""
+
+
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+"""What a run may be called: it is a folder's name too."""
 
 
 def _moment(value: Any) -> str:
@@ -49,6 +54,17 @@ def _concurrency(value: Any) -> int | str:
         result: int | str = value
         return result
     raise ValueError(f"{value!r} is not auto or a whole number from 1 to {MOST_CONCURRENT}; write max_concurrent: 8")
+
+
+def _run_id(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str) and RUN_ID.fullmatch(value):
+        return value
+    raise ValueError(
+        f"{value!r} is not a name of at most 100 letters, digits, '.', '_' and '-', the first a letter or digit; "
+        "write run_id: ibm-fib"
+    )
 
 
 def _named(value: Any) -> Any:
@@ -218,10 +234,10 @@ class PrunerSection(Section):
 class RunSection(Section):
     """How long, how wide and how the search goes."""
 
-    run_id: str | None = Field(
-        default=None,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
-        description="Name of the run and of its folder. Left out: made from the strategy and the study.",
+    run_id: Annotated[str, PlainValidator(_run_id)] = Field(
+        default="",
+        description="Name of the run and of its folder. Left out: the study file's name, or the strategy's with a "
+        "hash of the study.",
         examples=["ibm-fib"],
     )
     strategy: Literal["optuna", "grid"] = Field(
@@ -295,11 +311,12 @@ class RunSection(Section):
         description="`generations` repeats exactly on any number of workers; `async` never waits.",
         examples=["async"],
     )
-    lag: int = Field(
-        default=0,
+    lag: int | None = Field(
+        default=None,
         ge=0,
         le=16,
-        description="Generations that may be under way before the next is proposed.",
+        description="Generations that may be under way when the next is proposed. Left out: 1 where the sampler can "
+        "learn so, else 0.",
         examples=[1],
     )
     enqueue: Annotated[tuple[dict[str, Any], ...], PlainValidator(_points)] = Field(

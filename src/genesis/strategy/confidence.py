@@ -12,7 +12,7 @@ from genesis.types import FloatArray, Int8Array
 
 BIAS = int(P.model_bias)
 RSI, DISTANCE, SLOPE, BOLLINGER, ADX, ATR_RATIO, NEARNESS = (
-    int(P[f"model_weights_{name}"])
+    int(getattr(P, f"model_weights_{name}"))
     for name in ("rsi", "ema_distance", "ema_slope", "bollinger", "adx", "atr_ratio", "fib_nearness")
 )
 

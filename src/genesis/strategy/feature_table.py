@@ -76,7 +76,7 @@ def _stddev(f: Features, period: int) -> FloatArray:
 
 @_feature("distance of the close from its mean, in standard deviations", period=20)
 def _bollinger_position(f: Features, period: int) -> FloatArray:
-    return ind.bollinger_position(f.bars.close, period)
+    return ind.distance(f.bars.close, f.get("sma", period=period), f.get("stddev", period=period))
 
 
 @_feature("relative change of the close per bar over `bars` bars", bars=10)
@@ -91,12 +91,12 @@ def _highest(f: Features, period: int) -> FloatArray:
 
 @_feature("smallest low of the last bars, this one included", period=20)
 def _lowest(f: Features, period: int) -> FloatArray:
-    return ind.lowest(f.bars.low, period)
+    return -ind.highest(-f.bars.low, period)
 
 
 @_feature("place of the close in the range of the last bars, 0..100", period=14)
 def _stochastic_k(f: Features, period: int) -> FloatArray:
-    return ind.stochastic_k(f.bars.high, f.bars.low, f.bars.close, period)
+    return ind.stochastic_k(f.bars.close, f.get("highest", period=period), f.get("lowest", period=period))
 
 
 @_feature("on-balance volume, in units of volume")
@@ -106,12 +106,13 @@ def _obv(f: Features) -> FloatArray:
 
 @_feature("fast minus slow exponential mean of the close", fast=12, slow=26)
 def _macd(f: Features, fast: int, slow: int) -> FloatArray:
-    return ind.macd(f.bars.close, fast, slow)
+    close = f.bars.close  # TA-Lib's seeds: both means begin at bar slow-1
+    return ind.ema(close, fast, max(0, slow - fast)) - ind.ema(close, slow, 0)
 
 
 @_feature("exponential mean of the MACD line", fast=12, slow=26, signal=9)
 def _macd_signal(f: Features, fast: int, slow: int, signal: int) -> FloatArray:
-    return ind.macd_signal(f.bars.close, fast, slow, signal)
+    return ind.ema(f.get("macd", fast=fast, slow=slow), signal, max(fast, slow) - 1)
 
 
 @_feature("relative change of the exponential mean per bar over `bars` bars", period=50, bars=5)
@@ -152,7 +153,7 @@ def _swing_high(f: Features, left: int, right: int) -> FloatArray:
 
 @_feature("price of the last confirmed pivot low", left=5, right=3)
 def _swing_low(f: Features, left: int, right: int) -> FloatArray:
-    return fl.swing_low(f.bars.low, left, right)
+    return -fl.swing_high(-f.bars.low, left, right)
 
 
 @_feature(

@@ -13,7 +13,8 @@ def swing_high(high: FloatArray, left: int, right: int) -> FloatArray:
     """Price of the last confirmed pivot high as known at each bar; NaN before the first.
 
     Bar p is a pivot when its high is above the `left` highs before it and not below the `right` highs after it; that
-    is known at bar p + right, and there it appears. Of equal highs the first is the pivot.
+    is known at bar p + right, and there it appears. Of equal highs the first is the pivot. Pivot lows are the same
+    on the negated lows, negated.
     """
     n = high.shape[0]
     out = np.empty(n)
@@ -36,12 +37,6 @@ def swing_high(high: FloatArray, left: int, right: int) -> FloatArray:
                 last = top
         out[i] = last
     return out
-
-
-@jit
-def swing_low(low: FloatArray, left: int, right: int) -> FloatArray:
-    """Price of the last confirmed pivot low as known at each bar; the mirror of `swing_high`."""
-    return -swing_high(-low, left, right)
 
 
 @jit

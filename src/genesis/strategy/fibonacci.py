@@ -5,20 +5,24 @@ docs/fibonacci.md explains it with a picture of one trade; `fibonacci_parameters
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from genesis.errors import StrategyError
 from genesis.market.timeframe import DAY, HOUR, MINUTE, WEEK, parse_timeframe
+from genesis.strategy import gates
 from genesis.strategy.confidence import lost, score
 from genesis.strategy.features import Features
 from genesis.strategy.fibonacci_parameters import PARAMETERS, P
-from genesis.strategy.gates import GATES, decide, distances, profit_levels
 from genesis.strategy.parameters import Settings
-from genesis.types import FloatArray, Params, Rules, Signals
+from genesis.types import FloatArray, Int8Array, Opposite, Params, Rules, Signals
 
-_OPPOSITE = ("reverse", "exit", "ignore")
+_OPPOSITE: tuple[Opposite, ...] = ("reverse", "exit", "ignore")
+_NEAR = {
+    (name, side): f"{name}.entry.{side}_target_levels" for name in ("htf_fib", "ltf_fib") for side in ("long", "short")
+}
 _AUTO = ((5 * MINUTE, "1h"), (15 * MINUTE, "4h"), (4 * HOUR, "1d"), (DAY, "1w"), (WEEK, "3M"))
 
 
@@ -57,58 +61,81 @@ class Fibonacci:
     def signals(self, params: Params, features: Features) -> Signals:
         """Entries, confidence-mapped sizes, exits and rules; StrategyError names a parameter that is not known."""
         settings = PARAMETERS.read(params)
-        p, other = settings.p, settings.other
-        ints = p.astype(np.int64)
-        atr_bars = int(ints[P.features_atr_period])
-        ema_bars = int(ints[P.features_ema_period])
-        left, right = int(ints[P.ltf_fib_swing_left]), int(ints[P.ltf_fib_swing_right])
+        p = settings.p
+        use = p.tolist()
+        atr_bars, ema_bars = int(use[P.features_atr_period]), int(use[P.features_ema_period])
+        swing = int(use[P.ltf_fib_swing_left]), int(use[P.ltf_fib_swing_right])
         get = features.fetch
-        atr = get("atr", atr_bars)
-        top, bottom = get("swing_high", left, right), get("swing_low", left, right)
+        close, atr = features.bars.close, get("atr", atr_bars)
+        ladder = get("swing_high", *swing), get("swing_low", *swing)
+        rank = get(
+            "atr_percentile",
+            int(use[P.thresholds_signal_adaptation_atr_period]),
+            int(use[P.thresholds_signal_adaptation_percentile_window]),
+        )
+        gap = get("ema_gap", int(use[P.regime_ema_period]))
         direction, strength = score(
             p,
-            get("rsi", int(ints[P.features_rsi_period])),
+            get("rsi", int(use[P.features_rsi_period])),
             get("ema_distance", ema_bars, atr_bars),
-            get("ema_rise", ema_bars, int(ints[P.features_slope_bars]), atr_bars),
-            get("bollinger_position", int(ints[P.features_bollinger_period])),
-            get("adx", int(ints[P.features_adx_period])),
-            get("atr_ratio", atr_bars, int(ints[P.features_atr_slow_period])),
-            get("fib_nearness", left, right, atr_bars),
+            get("ema_rise", ema_bars, int(use[P.features_slope_bars]), atr_bars),
+            get("bollinger_position", int(use[P.features_bollinger_period])),
+            get("adx", int(use[P.features_adx_period])),
+            get("atr_ratio", atr_bars, int(use[P.features_atr_slow_period])),
+            get("fib_nearness", *swing, atr_bars),
         )
-        base = "thresholds_signal_adaptation_"
-        entry, size, blocked = decide(
-            p,
-            other["risk.risk_map"],
-            other["htf_fib.entry.long_target_levels"],
-            other["htf_fib.entry.short_target_levels"],
-            other["ltf_fib.entry.long_target_levels"],
-            other["ltf_fib.entry.short_target_levels"],
-            direction,
-            strength,
-            features.bars.close,
-            atr,
-            get("atr_percentile", int(ints[P[base + "atr_period"]]), int(ints[P[base + "percentile_window"]])),
-            get("ema_gap", int(ints[P.regime_ema_period])),
-            top,
-            bottom,
-            *_higher(settings, ints, features),
-        )
-        threshold = float(p[P.exit_exit_conf_threshold])
+        htf_gap, *htf_ladder = _higher(settings, features)
+        stop = np.empty(features.n, dtype=np.uint8)
+        gates.confidence_gate(p, direction, strength, rank, stop)
+        gates.direction_gates(p, direction, rank, gap, stop)
+        if use[gates.USE_HTF]:
+            _ask_ladder("htf_fib", gates.HTF_GATE, gates.HTF, settings, direction, close, atr, htf_ladder, stop)
+            if use[gates.OVERRIDE]:
+                gates.override(p, direction, strength, stop)
+        _ask_ladder("ltf_fib", gates.LTF_GATE, gates.LTF, settings, direction, close, atr, ladder, stop)
+        entry, size = np.zeros(features.n, dtype=np.int8), np.ones(features.n)
+        blocked = np.zeros(len(gates.GATES), dtype=np.int64)
+        sizes = settings.other["risk.risk_map"]
+        gates.enter(p, sizes, direction, strength, rank, gap, htf_gap, stop, entry, size, blocked)
+        threshold = use[P.exit_exit_conf_threshold]
         levels, fractions = _partials(settings)
         return Signals(
             entry=entry,
             exit=lost(direction, strength, threshold) if threshold > 0.0 else None,
             size=size,
-            stop_distance=_atrs(entry, atr, p[P.exit_stop_atr]),
-            target_distance=_atrs(entry, atr, p[P.exit_target_atr]),
-            trail_distance=_atrs(entry, atr, p[P.exit_trailing_atr]),
-            partial_levels=profit_levels(entry, top, bottom, levels) if fractions else None,
-            rules=_rules(p, fractions),
-            blocked=dict(zip(GATES, blocked.tolist(), strict=True)),
+            stop_distance=_atrs(entry, atr, use[P.exit_stop_atr]),
+            target_distance=_atrs(entry, atr, use[P.exit_target_atr]),
+            trail_distance=_atrs(entry, atr, use[P.exit_trailing_atr]),
+            partial_levels=_profit_levels(entry, *ladder, levels) if fractions else None,
+            rules=_rules(use, fractions),
+            blocked=dict(zip(gates.GATES, blocked.tolist(), strict=True)),
         )
 
 
-def _higher(settings: Settings, ints: Any, features: Features) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _ask_ladder(
+    name: str,
+    at: int,
+    bit: int,
+    settings: Settings,
+    direction: FloatArray,
+    close: FloatArray,
+    atr: FloatArray,
+    ladder: Sequence[FloatArray],
+    stop: gates.Bits,
+) -> None:
+    """Let one timeframe's ladder mark the bars that it stops."""
+    p = settings.p
+    if p[at] == 0.0:
+        return
+    top, bottom = ladder
+    gates.ladder_gate(p, at, bit, direction, close, atr, top, bottom, stop)
+    for side, path in ((1.0, _NEAR[name, "long"]), (-1.0, _NEAR[name, "short"])):
+        levels = settings.other[path]
+        if len(levels):
+            gates.near_gate(side, levels, float(p[at + 1]), bit, direction, close, atr, top, bottom, stop)
+
+
+def _higher(settings: Settings, features: Features) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Gap to the mean, swing high and swing low of the higher timeframe; all NaN where there is none."""
     wanted = settings.other["htf"]
     timeframe = auto_higher(features.bars.timeframe) if wanted == "auto" else wanted
@@ -116,16 +143,26 @@ def _higher(settings: Settings, ints: Any, features: Features) -> tuple[FloatArr
         unknown = features.unknown
         return unknown, unknown, unknown
     higher = features.higher(timeframe)
-    swing = int(ints[P.htf_fib_swing_left]), int(ints[P.htf_fib_swing_right])
+    swing = int(settings.p[P.htf_fib_swing_left]), int(settings.p[P.htf_fib_swing_right])
     return (
-        higher.fetch("ema_gap", int(ints[P.regime_htf_ema_period])),
+        higher.fetch("ema_gap", int(settings.p[P.regime_htf_ema_period])),
         higher.fetch("swing_high", *swing),
         higher.fetch("swing_low", *swing),
     )
 
 
-def _atrs(entry: Any, atr: FloatArray, multiple: float) -> FloatArray | None:
-    return distances(entry, atr, multiple) if multiple > 0.0 else None
+def _atrs(entry: Int8Array, atr: FloatArray, multiple: float) -> FloatArray | None:
+    if not multiple > 0.0:
+        return None
+    out = np.zeros(len(entry))
+    gates.distances(entry, atr, multiple, out)
+    return out
+
+
+def _profit_levels(entry: Int8Array, top: FloatArray, bottom: FloatArray, levels: FloatArray) -> FloatArray:
+    out = np.full(len(entry) * len(levels), np.nan)
+    gates.profit_levels(entry, top, bottom, levels, out)
+    return out.reshape(len(entry), len(levels))
 
 
 def _partials(settings: Settings) -> tuple[FloatArray, tuple[float, ...]]:
@@ -143,14 +180,14 @@ def _partials(settings: Settings) -> tuple[FloatArray, tuple[float, ...]]:
     return levels, tuple(fractions.tolist())
 
 
-def _rules(p: FloatArray, fractions: tuple[float, ...]) -> Rules:
+def _rules(use: list[float], fractions: tuple[float, ...]) -> Rules:
     return Rules(
-        max_hold_bars=int(p[P.exit_max_hold_bars]),
-        stop_loss_pct=float(p[P.exit_stop_loss_pct]),
-        take_profit_pct=float(p[P.exit_take_profit_pct]),
-        trailing_stop_pct=float(p[P.exit_trailing_stop_pct]),
-        break_even_pct=float(p[P.exit_break_even_pct]),
-        cooldown_bars=int(p[P.exit_cooldown_bars]),
-        opposite=_OPPOSITE[int(p[P.exit_opposite])],  # type: ignore[arg-type]
+        max_hold_bars=int(use[P.exit_max_hold_bars]),
+        stop_loss_pct=use[P.exit_stop_loss_pct],
+        take_profit_pct=use[P.exit_take_profit_pct],
+        trailing_stop_pct=use[P.exit_trailing_stop_pct],
+        break_even_pct=use[P.exit_break_even_pct],
+        cooldown_bars=int(use[P.exit_cooldown_bars]),
+        opposite=_OPPOSITE[int(use[P.exit_opposite])],
         partial_fractions=fractions,
     )

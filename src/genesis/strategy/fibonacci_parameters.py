@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
+from types import SimpleNamespace
 from typing import Any
 
 from genesis.market.timeframe import parse_timeframe
@@ -25,12 +25,22 @@ def _timeframe(value: str) -> str:
 
 def _thresholds() -> list[Row]:
     rows: list[Row] = [
-        ("thresholds.entry_conf_overall", 0.35, _share, "least confidence (the candidate's probability) of an entry"),
-        ("thresholds.min_edge", 0.05, _share, "least lead of the candidate's probability over the other direction's"),
+        ("thresholds.entry_conf_overall", 0.35, _share, "least confidence of an entry"),
+        (
+            "thresholds.min_edge",
+            0.05,
+            _share,
+            "least lead of the candidate's share over the other direction's: 2 * share - 1",
+        ),
     ]
     for name, share in zip(REGIMES, (0.55, 0.55, 0.60, 0.55), strict=True):
         rows.append(
-            (f"thresholds.regime_proba.{name}", share, _share, f"least share of the two probabilities, {name} market")
+            (
+                f"thresholds.regime_proba.{name}",
+                share,
+                _share,
+                f"least share of the candidate in a {name} market; 0.5 asks nothing",
+            )
         )
     base = "thresholds.signal_adaptation"
     rows += [
@@ -219,7 +229,7 @@ PARAMETERS = ParameterTable(
     ),
 )
 
-# The numeric parameters' places in the flat vector, as constants that compiled code may read: P.gates_cooldown_bars.
-P: Any = IntEnum(
-    "P", {path.replace(".", "_"): item.index for path, item in PARAMETERS.parameters.items() if item.index >= 0}
+# The numeric parameters' places in the flat vector: P.gates_cooldown_bars is that of gates.cooldown_bars.
+P: Any = SimpleNamespace(
+    **{path.replace(".", "_"): item.index for path, item in PARAMETERS.parameters.items() if item.index >= 0}
 )

@@ -1,15 +1,22 @@
-"""The gates of `fibonacci`, asked in order at every bar; each counts the bars that it was the first to stop."""
+"""The gates of `fibonacci`: each marks the bars that it stops with its bit, `enter` walks through what is left.
+
+A gate is one plain loop without early exits, so that the compiler can take several bars at once; thresholds are moved
+to the scale of the log odds beforehand, so that no bar needs an exponential before it enters.
+"""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genesis.engine.compile import jit, rule
 from genesis.strategy.confidence import log_odds, probability
 from genesis.strategy.fibonacci_parameters import INHERIT, P
 from genesis.types import FloatArray, Int8Array, IntArray
+
+Bits = NDArray[np.uint8]
 
 GATES = (
     "missing_features",
@@ -60,173 +67,201 @@ def zone_of(rank: float, low: float, high: float) -> int:
     return 2 if rank > high else 1
 
 
-@rule
-def ladder_allows(
-    p: FloatArray, at: int, side: int, price: float, top: float, bottom: float, atr: float, near: FloatArray
-) -> bool:
-    """Whether a ladder lets a direction in; `p[at:]` is enabled, tolerance, long max/min, short min/max, missing policy.
-
-    Level L is the price bottom + L * (top - bottom): 0 is the swing low, 1 the swing high.
-    """
-    if p[at] == 0.0:
-        return True
-    span = top - bottom
-    if not span > 0.0:
-        return p[at + 6] == 0.0
-    slack = p[at + 1] * atr
-    upper = p[at + 2] if side > 0 else p[at + 5]
-    lower = p[at + 3] if side > 0 else p[at + 4]
-    if price > bottom + upper * span + slack or price < bottom + lower * span - slack:
-        return False
-    if near.shape[0] == 0:
-        return True
-    for k in range(near.shape[0]):
-        if abs(price - (bottom + near[k] * span)) <= slack:
-            return True
-    return False
-
-
-@rule
-def ranks_high(p: FloatArray, direction: FloatArray, strength: FloatArray, i: int) -> bool:
-    """Whether the candidate's log odds rank at or above the percentile among the known ones of the window up to i."""
-    if p[ADAPTIVE] == 0.0:
-        return False
-    now = strength[i] + abs(direction[i])
-    known = 0
-    below = 0
-    for j in range(max(0, i - int(p[ADAPTIVE + 1]) + 1), i + 1):
-        value = strength[j] + abs(direction[j])
-        known += value == value
-        below += value <= now
-    return known >= p[ADAPTIVE + 3] and below >= p[ADAPTIVE + 2] * known
-
-
-@rule
-def mapped_size(table: FloatArray, confidence: float) -> float:
-    """Size of the last pair whose confidence is at or below the given one; 0 below the first."""
-    size = 0.0
-    for k in range(table.shape[0]):
-        if confidence >= table[k, 0]:
-            size = table[k, 1]
-    return size
-
-
 @jit
-def decide(
-    p: FloatArray,
-    table: FloatArray,
-    near_htf_long: FloatArray,
-    near_htf_short: FloatArray,
-    near_ltf_long: FloatArray,
-    near_ltf_short: FloatArray,
-    direction: FloatArray,
-    strength: FloatArray,
-    close: FloatArray,
-    atr: FloatArray,
-    rank: FloatArray,
-    gap: FloatArray,
-    top: FloatArray,
-    bottom: FloatArray,
-    htf_gap: FloatArray,
-    htf_top: FloatArray,
-    htf_bottom: FloatArray,
-) -> tuple[Int8Array, FloatArray, IntArray]:
-    """Entries, sizes (1 where there is none) and how many bars each gate stopped."""
-    n = close.shape[0]
-    entry = np.zeros(n, dtype=np.int8)
-    size = np.ones(n)
-    blocked = np.zeros(len(GATES), dtype=np.int64)
+def confidence_gate(p: FloatArray, direction: FloatArray, strength: FloatArray, rank: FloatArray, stop: Bits) -> None:
+    """Missing features, and confidence below its volatility zone's threshold; sets `stop` anew."""
     least = np.empty(3)
     for zone in range(3):
         own = p[ZONE + ZONE_STRIDE * zone]
         least[zone] = log_odds(p[ENTRY_CONF] if own == INHERIT else own)
-    lowest = min(least[0], min(least[1], least[2]))
-    override = log_odds(p[OVERRIDE_CONF])
-    steps = max(1, int(p[STEPS]))
-    cooldown = int(p[COOLDOWN_BARS])
-    run_side = 0
-    run_last = -2
-    run = 0
-    resume = 0
-    for i in range(n):
+    low, mid, high = least[0], least[1], least[2]
+    low_rank, high_rank = p[LOW_RANK], p[HIGH_RANK]
+    for i in range(rank.shape[0]):
         odds = strength[i] + abs(direction[i])
-        if not odds >= lowest:
-            blocked[CONFIDENCE if odds == odds else MISSING] += 1
-            continue
-        zone = zone_of(rank[i], p[LOW_RANK], p[HIGH_RANK])
-        if not odds >= least[zone]:
-            blocked[CONFIDENCE] += 1
-            continue
-        side = 1 if direction[i] > 0.0 else -1
-        if (p[SIDE_PARAM] == 1.0 and side < 0) or (p[SIDE_PARAM] == 2.0 and side > 0):
-            blocked[SIDE] += 1
-            continue
-        chance = probability(odds)
-        other = probability(strength[i] - abs(direction[i]))
-        if chance - other < p[MIN_EDGE] or direction[i] == 0.0:
-            blocked[EDGE] += 1
-            continue
-        regime = regime_of(gap[i], p[TREND], p[RANGE])
-        share = p[ZONE + ZONE_STRIDE * zone + 1 + regime]
-        if share == INHERIT:
-            share = p[REGIME_PROBA + regime]
-        if chance < share * (chance + other):
-            blocked[REGIME] += 1
-            continue
-        if p[USE_HTF] != 0.0:
-            near = near_htf_long if side > 0 else near_htf_short
-            if not ladder_allows(p, HTF_GATE, side, close[i], htf_top[i], htf_bottom[i], atr[i], near) and not (
-                p[OVERRIDE] != 0.0 and (odds >= override or ranks_high(p, direction, strength, i))
-            ):
-                blocked[HTF] += 1
-                continue
-        near = near_ltf_long if side > 0 else near_ltf_short
-        if not ladder_allows(p, LTF_GATE, side, close[i], top[i], bottom[i], atr[i], near):
-            blocked[LTF] += 1
-            continue
-        run = run + 1 if run_side == side and run_last == i - 1 else 1
-        run_side = side
-        run_last = i
-        if run < steps:
-            blocked[HYSTERESIS] += 1
-            continue
-        if i < resume:
-            blocked[COOLDOWN] += 1
-            continue
-        amount = mapped_size(table, chance)
-        amount *= p[SIZE_REGIME + regime] * p[SIZE_ZONE + zone]
-        amount *= p[SIZE_HTF + regime_of(htf_gap[i], p[TREND], p[RANGE])]
-        amount = min(amount, p[MAX_SIZE])
-        if not amount > 0.0:
-            blocked[SIZE] += 1
-            continue
-        entry[i] = side
-        size[i] = amount
-        resume = i + 1 + cooldown
-    return entry, size, blocked
+        floor = low if rank[i] < low_rank else (high if rank[i] > high_rank else mid)
+        unsure = np.uint8(1 << CONFIDENCE) if odds < floor else np.uint8(0)
+        stop[i] = np.uint8(1 << MISSING) if odds != odds else unsure
 
 
 @jit
-def distances(entry: Int8Array, atr: FloatArray, multiple: float) -> FloatArray:
-    """`multiple` ATRs at the bars that enter, 0 (none) elsewhere."""
-    out = np.zeros(entry.shape[0])
+def direction_gates(p: FloatArray, direction: FloatArray, rank: FloatArray, gap: FloatArray, stop: Bits) -> None:
+    """The side that is not allowed, too small a lead, and too small a share for the regime (in its zone).
+
+    The candidate's share of the two directions' odds is logistic(2 |d|): both limits are limits on |d|.
+    """
+    shares = np.empty((3, 4))
+    for zone in range(3):
+        for regime in range(4):
+            own = p[ZONE + ZONE_STRIDE * zone + 1 + regime]
+            shares[zone, regime] = 0.5 * log_odds(p[REGIME_PROBA + regime] if own == INHERIT else own)
+    edge = 0.5 * log_odds(0.5 + 0.5 * p[MIN_EDGE])
+    no_long, no_short = p[SIDE_PARAM] == 2.0, p[SIDE_PARAM] == 1.0
+    trend, span, low_rank, high_rank = p[TREND], p[RANGE], p[LOW_RANK], p[HIGH_RANK]
+    for i in range(gap.shape[0]):
+        lead = abs(direction[i])
+        share = shares[zone_of(rank[i], low_rank, high_rank), regime_of(gap[i], trend, span)]
+        barred = np.uint8(1 << SIDE) if (no_long if direction[i] > 0.0 else no_short) else np.uint8(0)
+        close = np.uint8(1 << EDGE) if (lead < edge) | (lead == 0.0) else np.uint8(0)
+        torn = np.uint8(1 << REGIME) if lead < share else np.uint8(0)
+        stop[i] |= barred | close | torn
+
+
+@jit
+def ladder_gate(
+    p: FloatArray,
+    at: int,
+    bit: int,
+    direction: FloatArray,
+    close: FloatArray,
+    atr: FloatArray,
+    top: FloatArray,
+    bottom: FloatArray,
+    stop: Bits,
+) -> None:
+    """A close outside the levels that its direction may enter at, with slack; the missing policy without a ladder.
+
+    `p[at:]` is enabled, tolerance, long max and min, short min and max, missing policy. Level L is the price
+    bottom + L * (top - bottom): 0 is the swing low, 1 the swing high.
+    """
+    tolerance, long_max, long_min, short_min, short_max = p[at + 1], p[at + 2], p[at + 3], p[at + 4], p[at + 5]
+    mark = np.uint8(1 << bit)
+    absent = mark if p[at + 6] != 0.0 else np.uint8(0)
+    for i in range(close.shape[0]):
+        span = top[i] - bottom[i]
+        slack = tolerance * atr[i]
+        upper = bottom[i] + (long_max if direction[i] > 0.0 else short_max) * span + slack
+        lower = bottom[i] + (long_min if direction[i] > 0.0 else short_min) * span - slack
+        outside = mark if (close[i] > upper) | (close[i] < lower) else np.uint8(0)
+        stop[i] |= outside if span > 0.0 else absent
+
+
+@jit
+def near_gate(
+    side: float,
+    levels: FloatArray,
+    tolerance: float,
+    bit: int,
+    direction: FloatArray,
+    close: FloatArray,
+    atr: FloatArray,
+    top: FloatArray,
+    bottom: FloatArray,
+    stop: Bits,
+) -> None:
+    """A close near none of the levels asked for, on one side; without a ladder the missing policy has decided."""
+    for i in range(close.shape[0]):
+        span = top[i] - bottom[i]
+        if direction[i] * side > 0.0 and span > 0.0:
+            best = math.inf
+            for k in range(levels.shape[0]):
+                best = min(best, abs(close[i] - (bottom[i] + levels[k] * span)))
+            if best > tolerance * atr[i]:
+                stop[i] |= np.uint8(1 << bit)
+
+
+@jit
+def override(p: FloatArray, direction: FloatArray, strength: FloatArray, stop: Bits) -> None:
+    """Lift the higher ladder's block where confidence reaches the threshold, or (adaptive) ranks high in its window."""
+    enough = log_odds(p[OVERRIDE_CONF])
+    adaptive = p[ADAPTIVE] != 0.0
+    window, percentile, history = int(p[ADAPTIVE + 1]), p[ADAPTIVE + 2], p[ADAPTIVE + 3]
+    mark = np.uint8(1 << HTF)
+    for i in range(stop.shape[0]):
+        if stop[i] & mark:
+            odds = strength[i] + abs(direction[i])
+            lift = odds >= enough
+            if adaptive and not lift and stop[i] < 2 * mark:
+                known = 0
+                below = 0
+                for j in range(max(0, i - window + 1), i + 1):
+                    value = strength[j] + abs(direction[j])
+                    known += value == value
+                    below += value <= odds
+                lift = known >= history and below >= percentile * known
+            if lift:
+                stop[i] &= ~mark
+
+
+@jit
+def enter(
+    p: FloatArray,
+    sizes: FloatArray,
+    direction: FloatArray,
+    strength: FloatArray,
+    rank: FloatArray,
+    gap: FloatArray,
+    htf_gap: FloatArray,
+    stop: Bits,
+    entry: Int8Array,
+    size: FloatArray,
+    blocked: IntArray,
+) -> None:
+    """Fill `entry` (given as 0), `size` (as 1) and `blocked` (as 0) from the marks, bar after bar.
+
+    The first gate that marked a bar counts it; what no gate marked goes on to hysteresis, cooldown and the risk map.
+    """
+    n = stop.shape[0]
+    met = np.zeros((2, 256), dtype=np.int64)  # two tables by turns: equal neighbours need not wait for each other
+    open_bars = np.empty(n, dtype=np.int64)
+    count = 0
+    for i in range(n):
+        met[i & 1, stop[i]] += 1
+        open_bars[count] = i
+        count += stop[i] == 0
+    for marks in range(1, 256):
+        gate = 0
+        while not (marks >> gate) & 1:
+            gate += 1
+        blocked[gate] += met[0, marks] + met[1, marks]
+    steps, cooldown = int(p[STEPS]), int(p[COOLDOWN_BARS])
+    last_side = np.int8(0)
+    last = -2
+    run = 0
+    resume = 0
+    for k in range(count):
+        i = open_bars[k]
+        side = np.int8(1) if direction[i] > 0.0 else np.int8(-1)
+        run = run + 1 if last_side == side and last == i - 1 else 1
+        last_side = side
+        last = i
+        if run < steps:
+            blocked[HYSTERESIS] += 1
+        elif i < resume:
+            blocked[COOLDOWN] += 1
+        else:
+            chance = probability(strength[i] + abs(direction[i]))
+            amount = 0.0
+            for row in range(sizes.shape[0]):
+                amount = sizes[row, 1] if chance >= sizes[row, 0] else amount
+            amount *= p[SIZE_REGIME + regime_of(gap[i], p[TREND], p[RANGE])]
+            amount *= p[SIZE_HTF + regime_of(htf_gap[i], p[TREND], p[RANGE])]
+            amount *= p[SIZE_ZONE + zone_of(rank[i], p[LOW_RANK], p[HIGH_RANK])]
+            amount = min(amount, p[MAX_SIZE])
+            if amount > 0.0:
+                entry[i] = side
+                size[i] = amount
+                resume = i + 1 + cooldown
+            else:
+                blocked[SIZE] += 1
+
+
+@jit
+def distances(entry: Int8Array, atr: FloatArray, multiple: float, out: FloatArray) -> None:
+    """Fill `out` (given as 0: none) with `multiple` ATRs at the bars that enter."""
     for i in range(entry.shape[0]):
         if entry[i] != 0:
             out[i] = multiple * atr[i]
-    return out
 
 
 @jit
-def profit_levels(entry: Int8Array, top: FloatArray, bottom: FloatArray, levels: FloatArray) -> FloatArray:
-    """float64[n, k]: prices at which parts leave, at the bars that enter; NaN elsewhere and without a ladder.
+def profit_levels(entry: Int8Array, top: FloatArray, bottom: FloatArray, levels: FloatArray, out: FloatArray) -> None:
+    """Fill `out` (n rows of k prices, flat, given as NaN: none) with the prices at which parts leave, at entries.
 
     A long's level L is bottom + L * span, a short's its mirror top - L * span.
     """
-    n = entry.shape[0]
-    out = np.full((n, levels.shape[0]), math.nan)
-    for i in range(n):
+    k = levels.shape[0]
+    for i in range(entry.shape[0]):
         span = top[i] - bottom[i]
         if entry[i] != 0 and span > 0.0:
-            for k in range(levels.shape[0]):
-                out[i, k] = bottom[i] + levels[k] * span if entry[i] > 0 else top[i] - levels[k] * span
-    return out
+            for j in range(k):
+                out[i * k + j] = bottom[i] + levels[j] * span if entry[i] > 0 else top[i] - levels[j] * span

@@ -185,18 +185,6 @@ def stddev(x: FloatArray, period: int) -> FloatArray:
 
 
 @jit
-def bollinger_position(close: FloatArray, period: int) -> FloatArray:
-    """Distance of the close from its mean in standard deviations (±2 are the classic bands); 0 where they are 0."""
-    deviation = stddev(close, period)
-    mean = sma(close, period)
-    out = np.empty_like(close)
-    for i in range(close.shape[0]):
-        width = deviation[i]
-        out[i] = (close[i] - mean[i]) / width if width != 0.0 else 0.0
-    return out
-
-
-@jit
 def change_rate(x: FloatArray, bars: int) -> FloatArray:
     """Relative change over `bars` bars divided by `bars`: the mean slope as a fraction per bar."""
     n = x.shape[0]
@@ -226,26 +214,8 @@ def highest(x: FloatArray, period: int) -> FloatArray:
 
 
 @jit
-def lowest(x: FloatArray, period: int) -> FloatArray:
-    """Smallest of the last `period` values; first at index period-1."""
-    return -highest(-x, period)
-
-
-@jit
-def stochastic_k(high: FloatArray, low: FloatArray, close: FloatArray, period: int) -> FloatArray:
-    """Place of the close in the range of the last `period` bars, 0..100; 0 where the range is 0 (as TA-Lib)."""
-    top = highest(high, period)
-    bottom = lowest(low, period)
-    out = np.empty_like(close)
-    for i in range(close.shape[0]):
-        width = top[i] - bottom[i]
-        out[i] = 100.0 * (close[i] - bottom[i]) / width if width != 0.0 else 0.0
-    return out
-
-
-@jit
 def obv(close: FloatArray, volume: FloatArray) -> FloatArray:
-    """Volume summed with the sign of the close's change, from the first bar's volume (Granville's on-balance volume)."""
+    """Volume summed with the sign of the close's change, from the first bar's on (Granville's on-balance volume)."""
     out = np.empty_like(close)
     total = 0.0
     for i in range(close.shape[0]):
@@ -258,18 +228,6 @@ def obv(close: FloatArray, volume: FloatArray) -> FloatArray:
 
 
 @jit
-def macd(close: FloatArray, fast: int, slow: int) -> FloatArray:
-    """Fast minus slow exponential mean, both first known at index slow-1 (TA-Lib's seeds); needs fast < slow."""
-    return ema(close, fast, slow - fast) - ema(close, slow, 0)
-
-
-@jit
-def macd_signal(close: FloatArray, fast: int, slow: int, signal: int) -> FloatArray:
-    """Exponential mean of the MACD line, seeded where that line begins."""
-    return ema(macd(close, fast, slow), signal, slow - 1)
-
-
-@jit
 def percentile_rank(x: FloatArray, window: int, first: int) -> FloatArray:
     """Share of the last `window` values (this one included) that are at or below this one, in 0..1.
 
@@ -279,10 +237,11 @@ def percentile_rank(x: FloatArray, window: int, first: int) -> FloatArray:
     n = x.shape[0]
     out = np.full(n, np.nan)
     for i in range(first + window - 1, n):
+        recent = x[i - window + 1 : i + 1]  # indices from 0 on: only then is the count vectorised (measured: 6 times)
         now = x[i]
         below = 0
-        for j in range(i - window + 1, i + 1):
-            below += x[j] <= now
+        for j in range(window):
+            below += recent[j] <= now
         out[i] = below / window
     return out
 
@@ -366,4 +325,14 @@ def rise(x: FloatArray, bars: int, unit: FloatArray) -> FloatArray:
     out = np.full(n, np.nan)
     for i in range(bars, n):
         out[i] = (x[i] - x[i - bars]) / unit[i] if unit[i] != 0.0 else 0.0
+    return out
+
+
+@jit
+def stochastic_k(close: FloatArray, top: FloatArray, bottom: FloatArray) -> FloatArray:
+    """Place of the close between two prices, 0..100; 0 where they are equal (as TA-Lib)."""
+    out = np.empty_like(close)
+    for i in range(close.shape[0]):
+        width = top[i] - bottom[i]
+        out[i] = 100.0 * (close[i] - bottom[i]) / width if width != 0.0 else 0.0
     return out

@@ -71,7 +71,7 @@ def _silent(
         return Finding(
             "short-data",
             "error",
-            f"The data are shorter than the warm-up: {bars:,} bars may trade and {long[0]} is never below {long[1]:,} bars",
+            f"The data are shorter than the warm-up: {bars:,} bars may trade, {long[0]} is never below {long[1]:,}",
             "an indicator that needs more bars than there are never gives a signal, so no trial can trade",
             f"give more bars (data.start earlier, a finer timeframe) or lower {long[0]}",
         )

@@ -9,7 +9,7 @@ import numpy as np
 
 from genesis.diagnose.duplicates import diagnose_duplicates
 from genesis.diagnose.findings import Finding
-from genesis.diagnose.zero_trades import diagnose_zero_trades, gate_counts
+from genesis.diagnose.zero_trades import diagnose_zero_trades
 from genesis.types import FloatArray, TrialResult
 
 PRUNED_WARNING = 0.5
@@ -88,7 +88,12 @@ class Watcher:
             blocked = dict(sorted(self._blocked.items(), key=lambda item: -item[1]))
             found.append(diagnose_zero_trades(self._space, vectors, np.array(self._trades), blocked, bars=self._bars))
         found.append(diagnose_pruned(self._states["pruned"], trials))
-        found.append(diagnose_failures(self._states["failed"], trials, self._first_failure))
+        first = self._first_failure
+        found.append(
+            diagnose_failures(
+                self._states["failed"], trials, first.number if first else None, first.reason if first else None
+            )
+        )
         return [finding for finding in found if finding is not None]
 
     def _pending(self) -> bool:
@@ -114,12 +119,15 @@ def diagnose_pruned(pruned: int, trials: int) -> Finding | None:
     )
 
 
-def diagnose_failures(failed: int, trials: int, example: TrialResult | None) -> Finding | None:
-    """The warning about trials that raised, or None at or below a tenth of the trials."""
+def diagnose_failures(failed: int, trials: int, example: int | None, reason: str | None) -> Finding | None:
+    """The warning about trials that raised, or None at or below a tenth of the trials.
+
+    `example` is the number of a failed trial, `reason` what it said.
+    """
     if not trials or failed / trials <= FAILED_WARNING:
         return None
-    reason = (example.reason if example else None) or "no reason was recorded"
-    shown = f"genesis show RUN --trial {example.number}" if example else "genesis show RUN"
+    reason = reason or "no reason was recorded"
+    shown = "genesis show RUN" if example is None else f"genesis show RUN --trial {example}"
     return Finding(
         "failures",
         "warning",
@@ -142,21 +150,29 @@ def diagnose_loading(trials: int, seconds: float) -> Finding | None:
     )
 
 
-def review(results: Sequence[TrialResult], space: Any, vectors: FloatArray, **study: Any) -> list[Finding]:
-    """All warnings of a finished history at once; `study` as for `Watcher`, plus `duplicates`.
-
-    Gate counts come from the silent trials, as while running.
-    """
-    duplicates = study.pop("duplicates", None)
-    watcher = Watcher(space, **study)
-    return watcher.observe(results, vectors=vectors, duplicates=duplicates)
-
-
-__all__ = [
-    "Watcher",
-    "diagnose_failures",
-    "diagnose_loading",
-    "diagnose_pruned",
-    "gate_counts",
-    "review",
-]
+def review_ledger(
+    ledger: Any, space: Any, *, blocked: Mapping[str, int], concurrency: int, budget: int
+) -> list[Finding]:
+    """All warnings of a history given as columns (`genesis.report.tables.Ledger`), as they would be while it ran."""
+    trials = len(ledger)
+    if trials + sum(ledger.duplicates.values()) < _LEAST_TRIALS:
+        return []
+    states = list(ledger.states)
+    reason = max(ledger.reasons, key=lambda name: ledger.reasons[name]) if ledger.reasons else None
+    trades = ledger.metrics.get("trades")
+    found = [
+        diagnose_duplicates(
+            space,
+            ledger.vectors,
+            trials=trials,
+            duplicates=ledger.duplicates,
+            concurrency=concurrency,
+            budget=budget,
+        ),
+        None if trades is None else diagnose_zero_trades(space, ledger.vectors, np.asarray(trades), blocked),
+        diagnose_pruned(states.count("pruned"), trials),
+        diagnose_failures(states.count("failed"), trials, int(ledger.numbers[states.index("failed")]), reason)
+        if "failed" in states
+        else None,
+    ]
+    return [finding for finding in found if finding is not None]

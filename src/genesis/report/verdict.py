@@ -34,6 +34,7 @@ class Evidence:
     deflated: DeflatedSharpe | None = None
     overfitting: Overfitting | None = None
     cause: Finding | None = None
+    holdout_problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ def _tried_words(evidence: Evidence) -> str:
 def _outside_words(evidence: Evidence) -> tuple[str, int]:
     if evidence.outside is None:
         return (
-            "There is no out-of-sample window; set `holdout` in the study to judge the best on data it never saw.",
+            "There is no out-of-sample window; set holdout in the study to judge the best on data it never saw.",
             -1,
         )
     for name in ("sharpe", "total_return"):
@@ -144,11 +145,11 @@ def _deflated_words(evidence: Evidence) -> tuple[str, int]:
         0: "luck alone may explain it",
         -1: "luck alone explains it",
     }[mark]
-    return (
-        f"Deflated Sharpe ratio {deflated.probability:.2f}: the probability that its true Sharpe ratio is above {shown}; "
-        f"{meaning} (0.95 is the usual bar).",
-        mark,
+    words = (
+        f"Deflated Sharpe ratio {deflated.probability:.2f}: the probability that its true Sharpe ratio is above "
+        f"{shown}; {meaning} (0.95 is the usual bar)."
     )
+    return words, mark
 
 
 def _overfit_words(evidence: Evidence) -> tuple[str, int]:
@@ -156,8 +157,8 @@ def _overfit_words(evidence: Evidence) -> tuple[str, int]:
     if found is None:
         return "", 0
     mark = -1 if found.pbo > 0.5 else 0 if found.pbo > 0.2 else 1
-    return (
-        f"Probability of backtest overfitting {found.pbo:.0%}: how often the best of {found.strategies} sampled trials in "
-        f"one half of the data falls below their median in the other half ({len(found.logits):,} symmetric splits).",
-        mark,
+    words = (
+        f"Probability of backtest overfitting {found.pbo:.0%}: how often the best of {found.strategies} sampled trials "
+        f"in one half of the data falls below their median in the other half ({len(found.logits):,} symmetric splits)."
     )
+    return words, mark

@@ -16,6 +16,7 @@ import numpy as np
 
 from genesis.errors import BadBarsError, DataError
 from genesis.market.bars import Bars, resample
+from genesis.market.checks import iso
 from genesis.market.files import SUFFIXES, read_bars, read_label, read_stored, write_stored
 from genesis.market.synthetic import synthetic
 from genesis.market.timeframe import DAY, fits, parse_timeframe
@@ -66,7 +67,7 @@ def load_bars(
     252
     """
     whole = source if isinstance(source, Bars) else _find(os.fspath(source), timeframe)
-    first, stop = _instant(start, "start"), _instant(end, "end", last=True)
+    first, stop = instant(start, "start"), instant(end, "end", last=True)
     if first is not None and stop is not None and first >= stop:
         raise DataError(f"start {start} is after end {end}; swap them")
     bars = whole.between(None, stop)
@@ -97,7 +98,7 @@ def load_window(
     if warmup_bars < 0:
         raise DataError(f"warmup_bars is {warmup_bars}; give 0 or more")
     bars = load_bars(source, timeframe=timeframe, end=end)
-    first = _instant(start, "start")
+    first = instant(start, "start")
     opening = 0 if first is None else int(np.searchsorted(bars.time, first, side="left"))
     if opening >= len(bars):
         raise DataError(
@@ -155,14 +156,78 @@ def stored_names() -> tuple[str, ...]:
     return tuple(sorted(p.stem for p in home.glob("*.parquet"))) if home.is_dir() else ()
 
 
+def listing() -> list[dict[str, Any]]:
+    """One mapping per sample and imported name: source, symbol, timeframe, rows, first, last, synthetic, path.
+
+    A file that cannot be read is listed with `error`.
+    """
+    folder = resources.files("genesis.market") / "samples"
+    with resources.as_file(folder) as samples:
+        found = [(f"sample:{name}", Path(samples) / f"{name}.parquet") for name in sample_names()]
+        found += [(name, stored_path(name)) for name in stored_names()]
+        return [_entry(source, path) for source, path in found]
+
+
+def _entry(source: str, path: Path) -> dict[str, Any]:
+    try:
+        label = read_label(path)
+    except DataError as error:
+        return {"source": source, "path": str(path), "error": str(error)}
+    wanted = ("symbol", "timeframe", "rows", "first", "last", "synthetic", "fingerprint")
+    return {"source": source, **{key: label[key] for key in wanted}, "path": str(path)}
+
+
+def summary(bars: Bars) -> dict[str, Any]:
+    """What there is to say about bars: identity, extent, price range, gaps and notes; ready for JSON."""
+    gaps = [{"after": iso(g.after), "before": iso(g.before), "missing": g.missing} for g in bars.gaps]
+    return {
+        "source": bars.source,
+        "symbol": bars.symbol,
+        "timeframe": bars.timeframe,
+        "synthetic": bars.synthetic,
+        "rows": len(bars),
+        "first": iso(int(bars.time[0])),
+        "last": iso(int(bars.time[-1])),
+        "lowest": float(bars.low.min()),
+        "highest": float(bars.high.max()),
+        "without_volume": int((bars.volume == 0).sum()),
+        "fingerprint": bars.fingerprint,
+        "notes": list(bars.notes),
+        "missing": sum(g.missing for g in bars.gaps),
+        "gaps": gaps,
+    }
+
+
+def check_source(source: str, *, timeframe: str | None = None, timezone: str | None = None) -> dict[str, Any]:
+    """The summary of a source whose every bar was checked; kept bars are also compared with their fingerprint.
+
+    Raises `BadBarsError` naming the rows that break a rule, `DataError` when the source cannot be found or read, or
+    kept bars are not those that were imported.
+    """
+    path = Path(source).expanduser()
+    if path.is_file():
+        return summary(read_bars(path, timeframe=timeframe, timezone=timezone))
+    bars = load_bars(source)
+    if _NAME.fullmatch(source) and stored_path(source).is_file():
+        expected = read_label(stored_path(source))["fingerprint"]
+        if expected != bars.fingerprint:
+            raise DataError(
+                f"{source}: fingerprint {bars.fingerprint[:12]}…, {expected[:12]}… when imported; import it again"
+            )
+    return summary(bars if timeframe is None else resample(bars, timeframe))
+
+
 def _extent(bars: Bars) -> str:
     if not len(bars):
         return f"no {bars.timeframe} bars"
     return f"{len(bars):,} bars of {bars.timeframe}, {bars.index[0]:%Y-%m-%d} to {bars.index[-1]:%Y-%m-%d}"
 
 
-def _instant(value: When | None, name: str, *, last: bool = False) -> int | None:
-    """UTC ns of an inclusive bound; for `last`, the first instant after it."""
+def instant(value: When | None, name: str, *, last: bool = False) -> int | None:
+    """UTC ns of an inclusive bound called `name`; for `last`, the first instant after it.
+
+    Raises `DataError` for what is no date or time.
+    """
     if value is None:
         return None
     import pandas as pd

@@ -15,6 +15,7 @@ from pathlib import Path
 from genesis.errors import CorruptStoreError, StoreBusyError, StoreError
 
 PAGE_BYTES = 16_384
+_LAYOUT = 1
 _HEADER = b"SQLite format 3\x00"
 # Closing a connection that a forked child inherited would let the child checkpoint and delete the parent's WAL, so a
 # child keeps the ones it got and never touches them.
@@ -25,6 +26,8 @@ _databases: weakref.WeakSet[Database] = weakref.WeakSet()
 class Database:
     """A file of SQLite tables shared by threads and processes; `schema` is run once, inside a transaction.
 
+    `kind` is written into the file, and a file of another kind or with foreign tables is refused untouched.
+
     Each thread of each process gets its own connection, opened at first use and kept. A process that was forked opens
     its own. Page size (16 KiB) is set before the first table and before WAL, which is when it holds.
     """
@@ -34,6 +37,7 @@ class Database:
         path: str | os.PathLike[str],
         *,
         schema: tuple[str, ...],
+        kind: int,
         create: bool = True,
         read_only: bool = False,
         busy_seconds: float = 60.0,
@@ -42,6 +46,7 @@ class Database:
         self.path = Path(path)
         self.read_only = read_only
         self._schema = schema
+        self._kind = kind
         self._create = create
         self._busy_seconds = busy_seconds
         self._cache_kib = cache_kib
@@ -142,6 +147,7 @@ class Database:
             return self._open_read_only()
         connection = self._raw_connection(self.path.absolute().as_uri() + "?mode=rwc")
         try:
+            self._is_ours(connection)  # before anything is changed
             connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
             self._switch_to_wal(connection)
             connection.execute("PRAGMA synchronous=NORMAL")
@@ -157,7 +163,7 @@ class Database:
         for query in ("?mode=ro", "?mode=ro&immutable=1"):
             connection = self._raw_connection(uri + query)
             try:
-                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+                ours = self._is_ours(connection)
             except sqlite3.OperationalError:
                 connection.close()
                 # A folder we may not write to cannot hold WAL's shared memory; without a WAL nothing can change.
@@ -165,6 +171,9 @@ class Database:
                     raise
             else:
                 self._tune(connection)
+                if not ours:
+                    connection.close()
+                    raise CorruptStoreError(f"{self.path}: holds no tables; nothing was ever stored in it")
                 return connection
         raise AssertionError("unreachable")
 
@@ -200,21 +209,38 @@ class Database:
         connection.execute(f"PRAGMA cache_size=-{self._cache_kib}")
 
     def _make_tables(self, connection: sqlite3.Connection) -> None:
-        if not self._schema:
-            return
-        have = connection.execute("PRAGMA user_version").fetchone()[0]
-        if have:
+        if self._is_ours(connection):
             return
         connection.execute("BEGIN IMMEDIATE")
         try:
-            for statement in self._schema:
-                connection.execute(statement)
-            connection.execute("PRAGMA user_version=1")
+            if not self._is_ours(connection):  # another process may have been first
+                for statement in self._schema:
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA application_id={self._kind}")
+                connection.execute(f"PRAGMA user_version={_LAYOUT}")
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+
+    def _is_ours(self, connection: sqlite3.Connection) -> bool:
+        """True for a file of this kind, False for one with no tables yet; anything else is refused."""
+        kind, layout, tables = connection.execute(
+            "SELECT (SELECT application_id FROM pragma_application_id), "
+            "(SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_master)"
+        ).fetchone()
+        if kind == self._kind and layout == _LAYOUT:
+            return True
+        if kind == self._kind and layout:
+            raise StoreError(
+                f"{self.path}: written in layout {layout}, this version reads {_LAYOUT}; use the newer one"
+            )
+        if kind or layout or tables:
+            raise CorruptStoreError(
+                f"{self.path}: a SQLite database of something else; it was left untouched, name another file"
+            )
+        return False
 
     def _translate(self, exc: sqlite3.Error) -> StoreError:
         text = str(exc)

@@ -35,6 +35,7 @@ STATES = ("complete", "failed", "pruned")  # the code in `trials.state` is the p
 DEFAULT_CACHE_BYTES = 32 * 1024 * 1024
 _CHUNK = 50_000
 _KEY_BYTES = 32
+_KIND = 0x47_4E_53_52  # "GNSR", SQLite's application_id
 
 _SCHEMA = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
@@ -158,7 +159,7 @@ class RunStore:
     @classmethod
     def _attach(cls, folder: Path, lock: RunLock | None, cache_bytes: int, *, create: bool) -> Self:
         try:
-            database = Database(folder / "run.db", schema=_SCHEMA, create=create, read_only=lock is None)
+            database = Database(folder / "run.db", schema=_SCHEMA, kind=_KIND, create=create, read_only=lock is None)
             return cls(folder, database, lock, cache_bytes)
         except BaseException:
             if lock is not None:

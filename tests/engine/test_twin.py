@@ -54,11 +54,8 @@ EXECUTION = st.builds(
 def same(bars, signals, costs, execution, trade_from):
     fast = simulate(bars, signals, costs=costs, execution=execution, trade_from=trade_from)
     slow = Twin(bars, signals, costs, execution, trade_from).run()
-    rows = [
-        (int(f["bar"]), int(f["side"]), float(f["units"]), float(f["price"]), float(f["fee"]))
-        + (REASONS[f["reason"]], int(f["trade"]))
-        for f in fast.fills
-    ]
+    names = ("bar", "side", "units", "price", "fee", "reason", "trade")
+    rows = [tuple(REASONS[f[x]] if x == "reason" else f[x].item() for x in names) for f in fast.fills]
     assert rows == slow.fills
     np.testing.assert_allclose(fast.equity, slow.equity_array, rtol=1e-9, atol=1e-9 * execution.capital)
     assert fast.bankrupt_bar == slow.bankrupt_bar
@@ -70,7 +67,7 @@ def same(bars, signals, costs, execution, trade_from):
     return fast
 
 
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(
     seed=st.integers(0, 2**31),
     n=st.integers(1, 60),
@@ -120,9 +117,10 @@ def test_the_loop_stays_inside_its_arrays(tmp_path):
         "from genesis.engine.kernel import trade\n"
         "for seed in range(300):\n"
         "    bars = random_bars(seed, 1 + seed % 50, swing=0.1)\n"
-        "    rules = Rules(stop_loss_pct=0.1, trailing_stop_pct=0.05, partial_fractions=(0.4, 0.6), max_hold_bars=seed % 4)\n"
+        "    rules = Rules(trailing_stop_pct=0.05, max_hold_bars=seed % 4, partial_fractions=(0.4, 0.6), stop_loss_pct=0.1)\n"
         "    signals = random_signals(seed, bars, rules, density=0.4, optional=frozenset(OPTIONAL))\n"
-        "    same(bars, signals, Costs(fee_bps=1, slippage_bps=1), Execution(fill=['next_open','same_close'][seed % 2]), 0)\n"
+        "    fill = ['next_open', 'same_close'][seed % 2]\n"
+        "    same(bars, signals, Costs(fee_bps=1, slippage_bps=1), Execution(fill=fill), 0)\n"
     )
     environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)

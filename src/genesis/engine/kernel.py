@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from genesis.engine.compile import jit
+from genesis.engine.compile import jit, rule
 from genesis.engine.execution import (
     EXIT,
     NO_FRACTIONS,
@@ -65,35 +65,21 @@ _DUST = 1e-9  # a remainder below this share of the entry is rounding, and leave
 
 @jit
 def _grown(records: NDArray[Any], count: int) -> NDArray[Any]:
-    if count < records.size:
-        return records
     larger = np.empty(2 * records.size, records.dtype)
-    larger[:count] = records
+    for k in range(count):  # not a slice: assigning one compiles its error message too, for two seconds
+        larger[k] = records[k]
     return larger
 
 
-@jit
-def _put(
-    fills: NDArray[Any],
-    count: int,
-    bar: int,
-    side: int,
-    units: float,
-    price: float,
-    fee: float,
-    trade: int,
-    reason: int,
-) -> NDArray[Any]:
-    fills = _grown(fills, count)
-    fill = fills[count]
+@rule
+def _write(fill: Any, bar: int, side: int, units: float, price: float, fee: float, number: int, reason: int) -> None:
     fill.bar = bar
     fill.side = side
     fill.units = units
     fill.price = price
     fill.fee = fee
-    fill.trade = trade
+    fill.trade = number
     fill.reason = reason
-    return fills
 
 
 @jit
@@ -136,12 +122,13 @@ def trade(
     n = close.size
     fills = np.empty(64, FILL)
     trades = np.empty(32, TRADE)
-    fill_count = 0
-    trade_count = 0
+    fill_count = np.int64(0)  # typed: each literal would compile `_write` once more
+    trade_count = np.int64(0)
     unfilled = 0
     bankrupt_bar = -1
     cash = capital
     lag = 1 if next_open else 0
+    exits = exit_.size > 0
     parts = fractions.size
     level = np.empty(parts, np.float64)
     i = trade_from  # the next bar whose close may decide an entry
@@ -190,7 +177,9 @@ def trade(
             equity[j] = cash
         fee = fee_rate * units * price + fee_fixed
         cash -= side * units * price + fee
-        fills = _put(fills, fill_count, bar, side, units, price, fee, trade_count, ENTRY)
+        if fill_count == fills.size:
+            fills = _grown(fills, fill_count)
+        _write(fills[fill_count], bar, side, units, price, fee, trade_count, np.int64(ENTRY))
         fill_count += 1
         entry_units = units
         fees = fee
@@ -225,7 +214,37 @@ def trade(
         if not next_open:  # entered at the close: this bar's high and low came before
             equity[bar] = cash + side * units * close[bar]
             j += 1
+        quiet = n - 1  # the first bar at which the position may end for its age or the end of the bars
+        if max_hold > 0:
+            quiet = min(quiet, bar + max_hold - lag)
         while True:
+            # --- bars on which nothing happens: no price in reach, nothing decided
+            limit = target  # the nearest price in front that matters
+            if ratchets and side * (limit - best) > 0.0:
+                limit = best
+            if live > 0:
+                for k in range(parts):
+                    if side * (limit - level[k]) > 0.0:
+                        limit = level[k]
+            signed = side * units
+            while j < quiet:
+                if watched:
+                    if side > 0:
+                        if low[j] <= stop or high[j] >= limit:
+                            break
+                    elif high[j] >= stop or low[j] <= limit:
+                        break
+                signal = entry[j]
+                if signal != 0 and signal != side:
+                    break
+                if exits and exit_[j] & wanted:
+                    break
+                value = cash + signed * close[j]
+                if not value > 0.0:
+                    break
+                equity[j] = value
+                j += 1
+            # --- a bar on which something may happen
             if watched:
                 o = open_[j]
                 out_bar = j
@@ -266,7 +285,11 @@ def trade(
                                 fees += fee
                                 exit_value += part * price_out
                                 units = 0.0 if part == units else units - part
-                                fills = _put(fills, fill_count, j, -side, part, price_out, fee, trade_count, PARTIAL)
+                                if fill_count == fills.size:
+                                    fills = _grown(fills, fill_count)
+                                _write(
+                                    fills[fill_count], j, -side, part, price_out, fee, trade_count, np.int64(PARTIAL)
+                                )
                                 fill_count += 1
                     if units == 0.0:
                         reason = PARTIAL
@@ -291,14 +314,14 @@ def trade(
             # --- the close: mark, then decide
             value = cash + side * units * close[j]
             equity[j] = value
-            signal = int(entry[j])
+            signal = entry[j]
             if signal != 0 and signal != side and signal != -side:
                 return BAD_ENTRY, j, unfilled, marked, fills, fill_count, trades, trade_count
             if not value > 0.0:
                 reason = BANKRUPT
             elif signal == -side and opposite == REVERSE:
                 reason = OPPOSITE
-            elif exit_.size > 0 and exit_[j] & wanted:
+            elif exits and exit_[j] & wanted:
                 reason = SIGNAL
             elif signal == -side and opposite == EXIT:
                 reason = OPPOSITE
@@ -328,9 +351,12 @@ def trade(
             cash += side * units * price_out - fee
             fees += fee
             exit_value += units * price_out
-            fills = _put(fills, fill_count, out_bar, -side, units, price_out, fee, trade_count, reason)
+            if fill_count == fills.size:
+                fills = _grown(fills, fill_count)
+            _write(fills[fill_count], out_bar, -side, units, price_out, fee, trade_count, reason)
             fill_count += 1
-        trades = _grown(trades, trade_count)
+        if trade_count == trades.size:
+            trades = _grown(trades, trade_count)
         record = trades[trade_count]
         record.entry_bar = bar
         record.exit_bar = out_bar
@@ -490,7 +516,9 @@ def _fitting(
     if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != (n,):
         came = f"{array.dtype}{list(array.shape)}" if isinstance(array, np.ndarray) else type(array).__name__
         raise StrategyError(f"{name}: {came} came, {np.dtype(dtype)}[{n}] is needed, one value for each bar")
-    return np.ascontiguousarray(array)
+    array = np.ascontiguousarray(array)
+    # to the compiler a read-only array is another type, and another three seconds
+    return array if array.flags.writeable else array.copy()
 
 
 def problem(status: int, bar: int, signals: Signals) -> StrategyError:

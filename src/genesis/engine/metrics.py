@@ -258,10 +258,10 @@ def periods_per_year(bars: Bars) -> float:
     Bars of a day or longer go by their length: 252 or 365 days, 365.25 / 7 weeks, 12 months. Shorter ones are counted:
     the median number of bars over the days that have any, or what fits into 24 hours when there are under three days.
     """
-    found = bars._cache.get("periods_per_year")
-    if found is None:
-        found = bars._cache["periods_per_year"] = _count_periods(bars)
-    return float(found)
+    cache: dict[str, float] = bars._cache
+    if "periods_per_year" not in cache:
+        cache["periods_per_year"] = _count_periods(bars)
+    return cache["periods_per_year"]
 
 
 def _count_periods(bars: Bars) -> float:

@@ -593,7 +593,7 @@ def _raw_of(study: StudyConfig) -> dict[str, Any]:
         if getattr(study, name) is not None:
             raw[name] = getattr(study, name)
     for path in study.defaulted:  # decide again, since a flag may change what it depends on
-        if path != "parameters":
+        if path not in ("parameters", "run.run_id"):
             _set(raw, path, "auto" if path == "run.max_concurrent" else None)
     return raw
 

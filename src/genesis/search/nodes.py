@@ -361,8 +361,8 @@ class _Leaf:
         if not grid.divides:
             last = shown(grid.high)
             if not self.lenient and grid.count > 1:
-                better = dividing_step(low, high, step)
-                or_step = f" or step={shown(better)!r}" if better and (not integer or better.is_integer()) else ""
+                better = dividing_step(low, high, step, whole=integer)
+                or_step = f" or step={shown(better)!r}" if better else ""
                 self.problem(f"step={step!r} does not divide [{low!r}, {high!r}]; use high={last!r}{or_step}")
                 return
             if not self.lenient:

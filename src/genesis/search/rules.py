@@ -44,6 +44,7 @@ _CALLS: dict[str, Callable[..., Any]] = {
 }
 _WORDS = {"true": True, "false": False}  # as a study file writes them
 _MAX_LENGTH = 1_000
+_MAX_DEPTH = 60
 
 
 class Rule:
@@ -95,6 +96,8 @@ class _Reader:
             tree = ast.parse(self.text.strip(), mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError) as exc:
             raise self.fail("cannot be read") from exc
+        if _too_deep(tree):
+            raise self.fail(f"is nested deeper than {_MAX_DEPTH} levels")
         if not isinstance(tree, ast.Compare | ast.BoolOp) and not (
             isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.Not)
         ):
@@ -197,6 +200,15 @@ class _Reader:
         if isinstance(node, ast.Constant) and isinstance(node.value, bool | int | float | str):
             return float(node.value) if type(node.value) is int else node.value  # no integer overflow, no 0 // 0
         raise self.fail(f"contains {ast.unparse(node)!r}, which is not a number, a string or true/false")
+
+
+def _too_deep(tree: ast.expr) -> bool:
+    level: list[ast.AST] = [tree]
+    for _ in range(_MAX_DEPTH):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        if not level:
+            return False
+    return True
 
 
 def _equal(a: Any, b: Any) -> Any:

@@ -157,15 +157,17 @@ class StepGrid:
         return round(Fraction(top * self._scale - self._low_int * bottom, self._step_int * bottom))
 
 
-def dividing_step(low: float, high: float, step: float) -> float | None:
+def dividing_step(low: float, high: float, step: float, *, whole: bool = False) -> float | None:
     """Return the step nearest to `step` that divides [low, high] with at most one decimal more; None if there is none.
+
+    `whole` asks for a whole number.
 
     >>> dividing_step(1.0, 2.0, 0.3)
     0.25
     """
     span = Fraction(_decimal(high)) - Fraction(_decimal(low))
     wanted = Fraction(_decimal(step))
-    places = 10 ** (max(step_decimals(step), step_decimals(low), step_decimals(high)) + 1)
+    places = 1 if whole else 10 ** (max(step_decimals(step), step_decimals(low), step_decimals(high)) + 1)
     parts = math.floor(span / wanted)
     near = [span / n for n in range(max(1, parts - 20), parts + 21)]
     fits = [one for one in near if (one * places).denominator == 1]

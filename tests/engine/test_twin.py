@@ -117,7 +117,7 @@ def test_the_loop_stays_inside_its_arrays(tmp_path):
         "from genesis.engine.kernel import trade\n"
         "for seed in range(300):\n"
         "    bars = random_bars(seed, 1 + seed % 50, swing=0.1)\n"
-        "    rules = Rules(trailing_stop_pct=0.05, max_hold_bars=seed % 4, partial_fractions=(0.4, 0.6), stop_loss_pct=0.1)\n"
+        "    rules = Rules(trailing_stop_pct=0.05, max_hold_bars=seed % 4, partial_fractions=(0.4, 0.6))\n"
         "    signals = random_signals(seed, bars, rules, density=0.4, optional=frozenset(OPTIONAL))\n"
         "    fill = ['next_open', 'same_close'][seed % 2]\n"
         "    same(bars, signals, Costs(fee_bps=1, slippage_bps=1), Execution(fill=fill), 0)\n"

@@ -72,7 +72,7 @@ def _grown(records: NDArray[Any], count: int) -> NDArray[Any]:
 
 
 @rule
-def _write(fill: Any, bar: int, side: int, units: float, price: float, fee: float, number: int, reason: int) -> None:
+def _write(fill: Any, bar: int, side: int, units: float, price: float, fee: float, number: int, reason: Any) -> None:
     fill.bar = bar
     fill.side = side
     fill.units = units
@@ -122,8 +122,8 @@ def trade(
     n = close.size
     fills = np.empty(64, FILL)
     trades = np.empty(32, TRADE)
-    fill_count = np.int64(0)  # typed: each literal would compile `_write` once more
-    trade_count = np.int64(0)
+    fill_count: Any = np.int64(0)  # typed: each literal would compile `_write` once more
+    trade_count: Any = np.int64(0)
     unfilled = 0
     bankrupt_bar = -1
     cash = capital

@@ -247,7 +247,7 @@ def _trade_metrics(values: dict[str, float | None], reasons: dict[str, str], sum
 
 def _power(base: float, exponent: float) -> float:
     try:
-        return base**exponent - 1.0
+        return math.pow(base, exponent) - 1.0
     except OverflowError:
         return math.inf
 

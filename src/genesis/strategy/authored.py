@@ -1,4 +1,4 @@
-"""A user's class behind the strategy protocol: three ways to write it, one kind of signals, checked before they trade."""
+"""An author's class behind the strategy protocol: three ways to write it, one kind of signals, checked."""
 
 from __future__ import annotations
 

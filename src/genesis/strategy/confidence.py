@@ -70,7 +70,7 @@ def score(
 
 @jit
 def lost(direction: FloatArray, strength: FloatArray, threshold: float) -> Int8Array:
-    """Exit bits: 1 where the probability of a rise is below the threshold, 2 where that of a fall is; 0 where unknown."""
+    """Exit bits: 1 where the probability of a rise is below the threshold, 2 where that of a fall is; unknown: 0."""
     n = direction.shape[0]
     out = np.empty(n, dtype=np.int8)
     least = log_odds(threshold)

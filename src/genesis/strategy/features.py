@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from genesis.engine.compile import jit
 from genesis.errors import StrategyError
 from genesis.strategy.feature_table import TABLE, Feature
 from genesis.types import FloatArray, IntArray
@@ -72,7 +73,9 @@ class FeatureCache:
         if self.folder is None:
             return None
         path = self.folder / key_filename(key)
-        return np.load(path, mmap_mode="r", allow_pickle=False) if path.exists() else None
+        if not path.exists():
+            return None
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))  # a plain view: the type compiled for
 
     def save(self, key: Key, array: FloatArray) -> Path:
         """Keep an array in the folder: written beside its place and moved there whole."""
@@ -90,7 +93,15 @@ class FeatureCache:
 
 
 def _weight(array: FloatArray) -> int:
-    return 0 if isinstance(array, np.memmap) else array.nbytes
+    """Bytes that the cache holds alive; none for a mapped file, whose pages belong to the system."""
+    return 0 if isinstance(array.base, np.memmap) else array.nbytes
+
+
+def _sealed(array: FloatArray) -> FloatArray:
+    """A read-only view: what compiled functions are given, so that each is compiled for one kind of array."""
+    view = array.view()
+    view.setflags(write=False)
+    return view
 
 
 def key_filename(key: Key) -> str:
@@ -193,13 +204,16 @@ class HigherFeatures:
     def column(self, field: str) -> FloatArray:
         """A price column (`open`, `high`, `low`, `close`, `volume`) of the last closed higher bar."""
         key = (self.base._market, f"{self.base.bars.timeframe}<{self.timeframe}", f"bar_{field}")
-        return self.base.cache.fetch(key, lambda: _spread(getattr(self.bars, field), self.index))
+        return self.base.cache.fetch(key, lambda: _spread(_sealed(getattr(self.bars, field)), self.index))
 
 
+@jit
 def _spread(values: FloatArray, index: IntArray) -> FloatArray:
-    if len(values) == 0:
-        return np.full(len(index), np.nan)
-    return np.where(index >= 0, values[np.maximum(index, 0)], np.nan)
+    """values[index], NaN where the index is -1."""
+    out = np.empty(index.shape[0])
+    for i in range(index.shape[0]):
+        out[i] = values[index[i]] if index[i] >= 0 else np.nan
+    return out
 
 
 def bind(name: str, params: dict[str, int]) -> tuple[int, ...]:

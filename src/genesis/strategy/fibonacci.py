@@ -1,4 +1,4 @@
-"""The `fibonacci` strategy: a logistic confidence, gates on two timeframes' Fibonacci ladders, sized and exited by rule.
+"""The `fibonacci` strategy: a logistic confidence, gated by the Fibonacci ladders of two timeframes.
 
 docs/fibonacci.md explains it with a picture of one trade; `fibonacci_parameters.py` declares every parameter.
 """
@@ -6,6 +6,7 @@ docs/fibonacci.md explains it with a picture of one trade; `fibonacci_parameters
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,6 +27,7 @@ _NEAR = {
 _AUTO = ((5 * MINUTE, "1h"), (15 * MINUTE, "4h"), (4 * HOUR, "1d"), (DAY, "1w"), (WEEK, "3M"))
 
 
+@lru_cache(maxsize=64)
 def auto_higher(timeframe: str) -> str | None:
     """The higher timeframe that `htf: auto` means: up to 5m 1h, to 15m 4h, to 4h 1d, to 1d 1w, months none.
 
@@ -166,18 +168,17 @@ def _profit_levels(entry: Int8Array, top: FloatArray, bottom: FloatArray, levels
 
 
 def _partials(settings: Settings) -> tuple[FloatArray, tuple[float, ...]]:
-    levels, fractions = settings.other["exit.partials.levels"], settings.other["exit.partials.fractions"]
+    levels = settings.other["exit.partials.levels"]
     if settings.p[P.exit_partials_enabled] == 0.0:
         return levels, ()
+    fractions = tuple(settings.other["exit.partials.fractions"].tolist())
     if len(levels) != len(fractions):
         raise StrategyError(
             f"exit.partials: {len(levels)} levels and {len(fractions)} fractions; give one fraction for each level"
         )
-    if fractions.sum() > 1.0 + 1e-9:
-        raise StrategyError(
-            f"exit.partials.fractions: {fractions.tolist()} add up to more than 1; give at most the whole"
-        )
-    return levels, tuple(fractions.tolist())
+    if sum(fractions) > 1.0 + 1e-9:
+        raise StrategyError(f"exit.partials.fractions: {fractions} add up to more than 1; give at most the whole")
+    return levels, fractions
 
 
 def _rules(use: list[float], fractions: tuple[float, ...]) -> Rules:

@@ -89,21 +89,39 @@ def direction_gates(p: FloatArray, direction: FloatArray, rank: FloatArray, gap:
 
     The candidate's share of the two directions' odds is logistic(2 |d|): both limits are limits on |d|.
     """
-    shares = np.empty((3, 4))
-    for zone in range(3):
-        for regime in range(4):
-            own = p[ZONE + ZONE_STRIDE * zone + 1 + regime]
-            shares[zone, regime] = 0.5 * log_odds(p[REGIME_PROBA + regime] if own == INHERIT else own)
+    low, mid, high = _shares(p, 0), _shares(p, 1), _shares(p, 2)
     edge = 0.5 * log_odds(0.5 + 0.5 * p[MIN_EDGE])
     no_long, no_short = p[SIDE_PARAM] == 2.0, p[SIDE_PARAM] == 1.0
     trend, span, low_rank, high_rank = p[TREND], p[RANGE], p[LOW_RANK], p[HIGH_RANK]
     for i in range(gap.shape[0]):
         lead = abs(direction[i])
-        share = shares[zone_of(rank[i], low_rank, high_rank), regime_of(gap[i], trend, span)]
+        calm = _of_regime(low, gap[i], trend, span)
+        usual = _of_regime(mid, gap[i], trend, span)
+        wild = _of_regime(high, gap[i], trend, span)
+        share = calm if rank[i] < low_rank else (wild if rank[i] > high_rank else usual)
         barred = np.uint8(1 << SIDE) if (no_long if direction[i] > 0.0 else no_short) else np.uint8(0)
         close = np.uint8(1 << EDGE) if (lead < edge) | (lead == 0.0) else np.uint8(0)
         torn = np.uint8(1 << REGIME) if lead < share else np.uint8(0)
         stop[i] |= barred | close | torn
+
+
+@rule
+def _shares(p: FloatArray, zone: int) -> tuple[float, float, float, float]:
+    """A zone's limits on |d| in a bull, bear, ranging and balanced market."""
+    at = ZONE + ZONE_STRIDE * zone + 1
+    return (
+        0.5 * log_odds(p[REGIME_PROBA] if p[at] == INHERIT else p[at]),
+        0.5 * log_odds(p[REGIME_PROBA + 1] if p[at + 1] == INHERIT else p[at + 1]),
+        0.5 * log_odds(p[REGIME_PROBA + 2] if p[at + 2] == INHERIT else p[at + 2]),
+        0.5 * log_odds(p[REGIME_PROBA + 3] if p[at + 3] == INHERIT else p[at + 3]),
+    )
+
+
+@rule
+def _of_regime(values: tuple[float, float, float, float], gap: float, trend: float, span: float) -> float:
+    """The value of the regime, chosen without a branch."""
+    calm = values[2] if abs(gap) <= span else values[3]
+    return values[0] if gap > trend else (values[1] if gap < -trend else calm)
 
 
 @jit
@@ -201,18 +219,17 @@ def enter(
     The first gate that marked a bar counts it; what no gate marked goes on to hysteresis, cooldown and the risk map.
     """
     n = stop.shape[0]
-    met = np.zeros((2, 256), dtype=np.int64)  # two tables by turns: equal neighbours need not wait for each other
-    open_bars = np.empty(n, dtype=np.int64)
+    for gate in range(HYSTERESIS):
+        mark = np.uint8(1 << gate)
+        first = 0
+        for i in range(n):
+            first += (stop[i] & (~stop[i] + np.uint8(1))) == mark  # its lowest set bit: the first gate to stop it
+        blocked[gate] = first
+    open_bars = np.empty(n, dtype=np.int32)
     count = 0
     for i in range(n):
-        met[i & 1, stop[i]] += 1
         open_bars[count] = i
         count += stop[i] == 0
-    for marks in range(1, 256):
-        gate = 0
-        while not (marks >> gate) & 1:
-            gate += 1
-        blocked[gate] += met[0, marks] + met[1, marks]
     steps, cooldown = int(p[STEPS]), int(p[COOLDOWN_BARS])
     last_side = np.int8(0)
     last = -2

@@ -1,4 +1,4 @@
-"""From a reference (`sma_cross`, `./file.py:Class`, `package.module:Class`, an object) to a strategy that is checked."""
+"""From a reference (`sma_cross`, `./file.py:Class`, `package.module:Class`, an object) to a checked strategy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from genesis.errors import StrategyError
 from genesis.strategy.authored import METHODS, Authored
@@ -126,8 +126,7 @@ def _adopt(target: Any, *, version: str | None = None, ref: str | None = None) -
     """An author's class or object behind the protocol; our own come through as they are."""
     kind = target if inspect.isclass(target) else type(target)
     if isinstance(target, Authored) or kind.__module__.startswith("genesis.strategy."):
-        own: Strategy = target() if inspect.isclass(target) else target
-        return own
+        return cast("Strategy", target() if inspect.isclass(target) else target)
     if not any(callable(getattr(target, method, None)) for method in METHODS):
         public = [key for key in dir(kind) if not key.startswith("_") and callable(getattr(kind, key))]
         raise StrategyError(

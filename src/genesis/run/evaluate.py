@@ -6,9 +6,8 @@ import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from genesis.config import StudyConfig
 from genesis.engine.backtest import backtest
 from genesis.engine.kernel import simulate
 from genesis.engine.metrics import compute_metrics
@@ -21,6 +20,9 @@ from genesis.run.external import BadOutcomeError, Metrics, call, load_callable, 
 from genesis.strategy.base import load_strategy
 from genesis.strategy.features import Features
 from genesis.types import Signals, TrialResult, TrialSpec
+
+if TYPE_CHECKING:
+    from genesis.config import StudyConfig
 
 Window = Literal["search", "holdout"]
 

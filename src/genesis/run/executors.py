@@ -119,7 +119,7 @@ class SerialExecutor:
         """Queue trials for the next `poll`."""
         self._queue.extend(specs)
 
-    def poll(self, timeout: float) -> list[TrialResult]:
+    def poll(self, timeout: float) -> list[TrialResult]:  # noqa: ARG002 - the protocol's
         """Run trials for about `TARGET_CHUNK_SECONDS`, at least one."""
         results: list[TrialResult] = []
         start = time.perf_counter()
@@ -128,7 +128,7 @@ class SerialExecutor:
         self._busy_seconds += time.perf_counter() - start
         return results
 
-    def close(self, *, kill: bool = False) -> None:
+    def close(self, *, kill: bool = False) -> None:  # noqa: ARG002 - the protocol's
         """Forget what was queued."""
         self._queue.clear()
 
@@ -290,15 +290,15 @@ class ProcessExecutor:
             message = pickle.loads(worker.connection.recv_bytes())  # noqa: S301 - from our own child, not from disk
         except (EOFError, OSError, pickle.UnpicklingError):
             return self._bury(worker)
-        if isinstance(message, tuple):
-            spec, step, value = message
+        if message[0] == "report":
+            _, spec, step, value = message
             assert self._report is not None
             with contextlib.suppress(OSError):
                 worker.connection.send_bytes(pickle.dumps(bool(self._report(spec, step, value))))
             return []
         batch, size = worker.batches.popleft()
         worker.in_flight -= size
-        elapsed, results = message
+        _, elapsed, results = message
         mean = elapsed / len(batch)
         self._mean = mean if not self._mean else 0.9 * self._mean + 0.1 * mean
         self._dead_early = 0
@@ -373,7 +373,7 @@ def _work(evaluate: Evaluate, pipe: Connection, slot: Any, reports: bool, inheri
     waiting: deque[bytes] = deque()
 
     def ask(spec: TrialSpec, step: int, value: float) -> bool:
-        pipe.send_bytes(pickle.dumps((spec, step, value), protocol=5))
+        pipe.send_bytes(pickle.dumps(("report", spec, step, value), protocol=5))
         while True:
             answer = pipe.recv_bytes()
             if not answer:
@@ -401,7 +401,7 @@ def _work(evaluate: Evaluate, pipe: Connection, slot: Any, reports: bool, inheri
             slot[0] = 0
             slot[2] += time.monotonic() - begin
         try:
-            pipe.send_bytes(pickle.dumps((time.monotonic() - started, results), protocol=5))
+            pipe.send_bytes(pickle.dumps(("results", time.monotonic() - started, results), protocol=5))
         except OSError:
             return
 

@@ -1,0 +1,62 @@
+"""Judge the finalists on bars that the search never saw."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from genesis.run.evaluate import Evaluator
+from genesis.trials.store import STATES, RunStore
+from genesis.types import TrialResult, TrialSpec
+
+if TYPE_CHECKING:
+    from genesis.config import StudyConfig
+
+META = "holdout"
+
+
+def finalists(store: RunStore, count: int) -> list[int]:
+    """The numbers of the best trials: feasible ones first, then by score, then the earlier."""
+    history = store.history()
+    scored = (history.states == STATES.index("complete")) & ~np.isnan(history.scores)
+    index = np.flatnonzero(scored)
+    order = np.lexsort((history.numbers[index], -history.scores[index], history.violation[index] > 0))
+    return [int(history.numbers[i]) for i in index[order[:count]]]
+
+
+def judge_holdout(config: StudyConfig, store: RunStore) -> list[dict[str, Any]]:
+    """Run the finalists on the holdout window and keep what came out under the store's meta `holdout`.
+
+    Features warm up on the bars before the window; no entry is decided before it. Empty when the study has no holdout
+    or is not a strategy on bars.
+    """
+    if config.holdout is None or config.strategy is None:
+        return []
+    evaluator = Evaluator(config, window="holdout")
+    rows = [_row(evaluator(_spec(result)), result) for result in store.results(finalists(store, config.holdout.top_n))]
+    store.set_meta(META, {"trials": store.count, "finalists": rows})
+    return rows
+
+
+def stored_holdout(store: RunStore) -> list[dict[str, Any]]:
+    """What `judge_holdout` kept last; empty if it never ran."""
+    kept = store.meta(META)
+    return list(kept["finalists"]) if kept else []
+
+
+def _spec(result: TrialResult) -> TrialSpec:
+    return TrialSpec(number=result.number, generation=result.generation, key=result.key, params=result.params, seed=0)
+
+
+def _row(out: TrialResult, inside: TrialResult) -> dict[str, Any]:
+    return {
+        "number": inside.number,
+        "params": inside.params,
+        "score": inside.score,
+        "metrics": inside.metrics,
+        "feasible": inside.feasible,
+        "holdout_score": out.score,
+        "holdout_metrics": out.metrics,
+        "holdout_reason": out.reason,
+    }

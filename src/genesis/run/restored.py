@@ -1,0 +1,59 @@
+"""What passes from an earlier session of a run to the next, and the told values that both share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from genesis.run.proposals import Generation
+from genesis.search.proposals import COMPLETE, FAILED, PRUNED
+from genesis.trials.store import Stored
+from genesis.types import FloatArray, Int8Array, IntArray, TrialResult
+
+STATE_CODES = {"complete": COMPLETE, "failed": FAILED, "pruned": PRUNED}
+
+
+class Values:
+    """What the sampler is told, by trial number: growing columns of scores, violations and states."""
+
+    def __init__(self) -> None:
+        self.scores: FloatArray = np.full(1024, np.nan)
+        self.violations: FloatArray = np.zeros(1024)
+        self.states: Int8Array = np.zeros(1024, dtype=np.int8)
+
+    def put(self, numbers: IntArray, scores: FloatArray, violations: FloatArray, states: Int8Array) -> None:
+        """Set the values of trials, growing to the largest number."""
+        need = int(numbers.max()) + 1 if len(numbers) else 0
+        if need > len(self.scores):
+            more = max(need, 2 * len(self.scores)) - len(self.scores)
+            self.scores = np.concatenate([self.scores, np.full(more, np.nan)])
+            self.violations = np.concatenate([self.violations, np.zeros(more)])
+            self.states = np.concatenate([self.states, np.zeros(more, dtype=np.int8)])
+        self.scores[numbers] = scores
+        self.violations[numbers] = violations
+        self.states[numbers] = states
+
+    def put_result(self, result: TrialResult) -> None:
+        """Set one trial's values from its result."""
+        score = np.nan if result.score is None else result.score
+        violation = float(sum(one.amount for one in result.violations))
+        self.put(
+            np.array([result.number]),
+            np.array([score]),
+            np.array([violation]),
+            np.array([STATE_CODES[result.state]], dtype=np.int8),
+        )
+
+
+@dataclass(slots=True)
+class Restored:
+    """Where a stopped run goes on: the first generation that is proposed again, and what is stored of those.
+
+    `untold` are the complete generations before it whose results were not told when it was first proposed.
+    """
+
+    first_generation: int = 0
+    untold: list[Generation] = field(default_factory=list)
+    kept: dict[int, Stored] = field(default_factory=dict)
+    recorded: set[int] = field(default_factory=set)

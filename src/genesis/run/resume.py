@@ -1,0 +1,157 @@
+"""Open a run for searching: make it, or check that it is the same study and bring the sampler back to where it was."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from genesis.errors import ResumeError
+from genesis.run.proposals import Cause, Generation, Proposer, Repeat, closed_generation
+from genesis.run.restored import Restored, Values
+from genesis.run.tally import Tally
+from genesis.search.samplers import BatchSampler
+from genesis.trials.codec import json_dumps, json_loads
+from genesis.trials.store import Duplicate, History, RunStore, Stored
+
+REPLAY_BY_ASKING = frozenset({"cmaes", "qmc", "nsga2", "nsga3", "rustuna-tpe"})
+"""Samplers that keep state which told results alone do not bring back; their asks are repeated, which is cheap."""
+
+
+def differences(stored: Any, asked: Any, path: str = "") -> list[str]:
+    """Every dotted path at which two JSON values differ, with both values, in words."""
+    if isinstance(stored, Mapping) and isinstance(asked, Mapping):
+        found: list[str] = []
+        for name in sorted({*stored, *asked}, key=str):
+            below = f"{path}.{name}" if path else str(name)
+            if name not in stored:
+                found.append(f"{below}: not in the stored study, now {_short(asked[name])}")
+            elif name not in asked:
+                found.append(f"{below}: was {_short(stored[name])}, now absent")
+            else:
+                found += differences(stored[name], asked[name], below)
+        return found
+    if isinstance(stored, list) and isinstance(asked, list) and len(stored) == len(asked):
+        return [
+            line
+            for i, (a, b) in enumerate(zip(stored, asked, strict=True))
+            for line in differences(a, b, f"{path}[{i}]")
+        ]
+    return [] if stored == asked else [f"{path}: was {_short(stored)}, now {_short(asked)}"]
+
+
+def check_signature(run_dir: Path, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Raise `ResumeError` naming what differs between a stored study and the one asked for, if anything does."""
+    found = differences(stored, json_loads(json_dumps(asked)))
+    if found:
+        raise ResumeError(
+            f"{run_dir}: holds another study, so its results would not compare. What differs:\n  "
+            + "\n  ".join(found)
+            + "\nGive this study another run.run_id, or put back what was changed.",
+            differences=found,
+        )
+
+
+def restore(
+    store: RunStore, proposer: Proposer, values: Values, tally: Tally, *, lag: int, sampler_name: str
+) -> Restored:
+    """Tell the sampler what was told when the first unfinished generation was proposed, and say where to go on.
+
+    The last 1 + lag generations may be unfinished: they are proposed again, and matched with what is stored.
+    """
+    history = store.history()
+    duplicates = store.duplicates()
+    if not len(history) and not duplicates:
+        return Restored()
+    past = _Past(store, history, duplicates, proposer.seed)
+    first = 0 if sampler_name in REPLAY_BY_ASKING else max(0, past.last - lag)
+    told = max(0, first - lag)
+    values.put(history.numbers, history.scores, history.violation, history.states)
+    settled, next_number = past.before(first)
+    numbers = history.numbers[:settled].tolist()
+    proposer.known.update((key.hex(), number) for key, number in zip(history.keys[:settled], numbers, strict=True))
+    proposer.next_number = next_number
+    for generation in range(told):
+        past.tell(proposer.sampler, generation, values)
+    _, untold_from = past.before(told)
+    for result, origin in zip(store.results(), history.origins, strict=True):
+        if result.number >= untold_from:
+            break
+        tally.add(result, origin)
+    tally.duplicates.update(Counter(one.cause for one in duplicates if one.generation < told))
+    tally.resumed = len(history)
+    return Restored(
+        first,
+        [past.generation(index) for index in range(told, first)],
+        {int(history.numbers[row]): past.stored(row) for row in range(settled, len(history))},
+        {one.generation for one in duplicates if one.generation >= first},
+    )
+
+
+class _Past:
+    """The stored run by generation; a later number is never of an earlier generation."""
+
+    def __init__(self, store: RunStore, history: History, duplicates: list[Duplicate], seed: int) -> None:
+        self.store = store
+        self.history = history
+        self.seed = seed
+        self.repeats: dict[int, list[Duplicate]] = {}
+        for one in duplicates:
+            self.repeats.setdefault(one.generation, []).append(one)
+        for repeats in self.repeats.values():
+            repeats.sort(key=lambda one: one.position)
+        self.row_of = {number: row for row, number in enumerate(history.numbers.tolist())}
+        latest = int(history.generations[-1]) if len(history) else 0
+        self.last = max(latest, *self.repeats) if self.repeats else latest
+        self.edges = np.searchsorted(history.generations, np.arange(self.last + 2))
+
+    def before(self, generation: int) -> tuple[int, int]:
+        """How many rows are of earlier generations, and the number after theirs."""
+        rows = int(self.edges[generation])
+        return rows, int(self.history.numbers[rows - 1]) + 1 if rows else 0
+
+    def rows(self, generation: int) -> tuple[list[int], list[str]]:
+        """The rows and origins of a generation as it was told: trials by number, repeats at their positions."""
+        rows = list(range(int(self.edges[generation]), int(self.edges[generation + 1])))
+        origins = [self.history.origins[row] for row in rows]
+        for one in self.repeats.get(generation, ()):
+            rows.insert(one.position, self.row_of[one.number_of_original])
+            origins.insert(one.position, one.origin)
+        return rows, origins
+
+    def tell(self, sampler: BatchSampler, generation: int, values: Values) -> None:
+        """Tell one generation as it was told first."""
+        rows, origins = self.rows(generation)
+        if rows:
+            numbers = self.history.numbers[rows]
+            sampler.tell(
+                self.history.vectors[rows],
+                values.scores[numbers],
+                values.violations[numbers],
+                values.states[numbers],
+                origins,
+            )
+
+    def stored(self, row: int) -> Stored:
+        """One trial, whole."""
+        history = self.history
+        return Stored(self.store.result(int(history.numbers[row])), history.vectors[row], history.origins[row])
+
+    def generation(self, index: int) -> Generation:
+        """One complete generation, as it stood before it was told."""
+        own = [self.stored(row) for row in range(int(self.edges[index]), int(self.edges[index + 1]))]
+        found = closed_generation(index, self.before(index)[1], own, self.seed)
+        for one in self.repeats.get(index, ()):
+            found.order.insert(one.position, ~len(found.repeats))
+            vector = self.history.vectors[self.row_of[one.number_of_original]]
+            cause = cast("Cause", one.cause)
+            found.repeats.append(Repeat(one.position, one.number_of_original, cause, one.origin, vector))
+        return found
+
+
+def _short(value: Any) -> str:
+    text = json_dumps(value).decode()
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,256 @@
+"""Run a study from its configuration to a result, or from where it stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from genesis import __version__
+from genesis.config import StudyConfig, load_study
+from genesis.engine.kernel import KERNEL_VERSION
+from genesis.errors import ConfigError, ResumeError, RunFailedError
+from genesis.run.evaluate import Evaluator
+from genesis.run.events import Progress, StopReason
+from genesis.run.executors import Executor, ProcessExecutor, SerialExecutor
+from genesis.run.holdout import judge_holdout
+from genesis.run.loop import Limits, Loop
+from genesis.run.proposals import Proposer
+from genesis.run.restored import Values
+from genesis.run.result import Run
+from genesis.run.resume import check_signature, restore
+from genesis.run.tally import Tally
+from genesis.search.samplers import BatchSampler, make_sampler
+from genesis.trials.store import RunStore
+
+DEFAULT_STREAK = 1_000
+NO_BUDGET = 1_000_000  # what a sampler plans for when the study ends by something else than trials
+
+StudySource = str | os.PathLike[str] | Mapping[str, Any] | StudyConfig
+
+
+def optimize(
+    study: StudySource,
+    *,
+    workers: int | None = None,
+    resume: bool | None = None,
+    progress: Progress | None = None,
+    runs_dir: str | os.PathLike[str] = "runs",
+    executor: Callable[[Evaluator], Executor] | None = None,
+    flags: Mapping[str, Any] | None = None,
+) -> Run:
+    """Search a study's parameters and return the run, kept in `runs_dir`/run_id; a run that is there goes on.
+
+    `workers` processes (default: the cores this process may use; 0: in this process) change the speed and nothing else.
+    `resume` overrides the study's `run.allow_resume`. `flags` are settings that win over the study, by dotted key, such
+    as `{"run.max_trials": 5000}`. `executor` makes another place to run trials from the study's evaluator.
+
+    Ctrl-C ends the search cleanly: workers stopped, finished trials kept, `stop_reason` "interrupted".
+
+    Raises `ConfigError`, `DataError` or `StrategyError` before anything runs, `ResumeError` when the stored run is of
+    another study, `StoreBusyError` when another process runs it, `RunFailedError` when too many trials fail.
+    """
+    config = load_study(study, flags=flags)
+    run_dir = Path(runs_dir) / config.run.run_id
+    exists = (run_dir / "run.db").is_file()
+    allowed = config.run.allow_resume if resume is None else resume
+    if exists and not allowed:
+        raise ResumeError(
+            f"{run_dir}: exists, and run.allow_resume is false; set it to true to go on, or choose another run.run_id"
+        )
+    if not exists and resume:
+        raise ResumeError(f"{run_dir}: there is no run to resume; leave resume out to begin it")
+    if exists:
+        with RunStore.open(run_dir, read_only=True) as stored:
+            config = config.adopting(stored.study["config"])
+    evaluator = Evaluator(config)
+    evaluator.prepare()
+    identity = signature(config, evaluator)
+    if exists:
+        store = RunStore.open(run_dir)
+    else:
+        store = RunStore.create(run_dir, _study_record(config, identity))
+        (run_dir / "study.yaml").write_text(config.to_yaml(), encoding="utf-8")
+    with store:
+        if exists:
+            check_signature(run_dir, store.study["signature"], identity)
+        return _search(config, store, evaluator, workers=workers, progress=progress, make_executor=executor)
+
+
+def signature(config: StudyConfig, evaluator: Evaluator) -> dict[str, Any]:
+    """What decides a run's trials and scores, as JSON values: the study's own part, the bars, the code that judges."""
+    found: dict[str, Any] = dict(config.signature())
+    bars = evaluator.bars
+    if bars is not None:
+        found["bars"] = {"fingerprint": bars.fingerprint, "count": len(bars)}
+    strategy = evaluator.prepare().strategy
+    if strategy is not None:
+        found["strategy_code"] = {"id": strategy.id, "version": strategy.version}
+        found["kernel"] = KERNEL_VERSION
+    return found
+
+
+def _study_record(config: StudyConfig, identity: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "run_id": config.run.run_id,
+        "created": time.time(),
+        "version": __version__,
+        "signature": dict(identity),
+        "config": config.to_dict(),
+        "notes": list(config.notes),
+    }
+
+
+def _lag(asked: int | None, sampler: BatchSampler) -> int:
+    """One generation ahead where the sampler can be told which points are still running, else none."""
+    able = hasattr(sampler, "expect")
+    if asked is None:
+        return int(able)
+    if asked and not able:
+        raise ConfigError(f"run.lag: {asked} cannot be used with the sampler {sampler.name!r}; use 0")
+    return asked
+
+
+def _search(
+    config: StudyConfig,
+    store: RunStore,
+    evaluator: Evaluator,
+    *,
+    workers: int | None,
+    progress: Progress | None,
+    make_executor: Callable[[Evaluator], Executor] | None,
+) -> Run:
+    run = config.run
+    space = config.space
+    name = run.sampler.type
+    assert name is not None
+    sampler = make_sampler(
+        name,
+        run.sampler.kwargs,
+        space,
+        seed=run.seed,
+        concurrency=config.concurrency,
+        budget=run.max_trials or NO_BUDGET,
+    )
+    lag = _lag(run.lag, sampler)
+    processes = available_cores() if workers is None else workers
+    tally = Tally(run.run_id, run.max_trials, max(processes, 1))
+    if progress is not None:
+        progress(tally.event("starting", 0))
+    proposer = Proposer(
+        space,
+        sampler,
+        seed=run.seed,
+        size=config.concurrency,
+        max_streak=run.max_duplicate_streak or DEFAULT_STREAK,
+        enqueued=run.enqueue,
+    )
+    values = Values()
+    restored = restore(store, proposer, values, tally, lag=lag, sampler_name=name)
+    before = tally.resumed
+    executor = make_executor(evaluator) if make_executor else _executor(evaluator, processes, run.trial_seconds)
+    started = time.perf_counter()
+    with _stop_signals() as stop_asked:
+        try:
+            loop = Loop(
+                store=store,
+                proposer=proposer,
+                executor=executor,
+                values=values,
+                tally=tally,
+                limits=Limits(
+                    trials=run.max_trials,
+                    seconds=run.timeout_seconds,
+                    target=run.target_score,
+                    patience=run.patience,
+                    failures=run.max_failures,
+                ),
+                lag=lag,
+                restored=restored,
+                progress=progress,
+                stop_asked=stop_asked,
+            )
+            reason = loop.run()
+        finally:
+            executor.close(kill=True)
+    elapsed = time.perf_counter() - started
+    _account(tally, executor, elapsed)
+    finalists = []
+    if reason not in ("interrupted", "failures"):
+        if progress is not None and config.holdout is not None:
+            progress(tally.event("holdout", loop.generation))
+        finalists = judge_holdout(config, store)
+    summary = _summary(tally, reason, loop.message, elapsed, before)
+    store.set_meta("summary", summary)
+    if progress is not None:
+        progress(tally.event("finished", loop.generation, stop_reason=reason, message=loop.message))
+    if reason == "failures":
+        raise RunFailedError(
+            f"{store.run_dir}: stopped after {tally.done} trials: {loop.message}. What finished is kept; "
+            f"`genesis show {store.run_dir}` lists it",
+            path=str(store.run_dir),
+        )
+    return Run(store.run_dir, session=summary, holdout=finalists or None)
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
+def _executor(evaluator: Evaluator, workers: int, trial_seconds: float | None) -> Executor:
+    if workers == 0:
+        return SerialExecutor(evaluator)
+    return ProcessExecutor(evaluator, workers, time_limit=trial_seconds)
+
+
+def _account(tally: Tally, executor: Executor, elapsed: float) -> None:
+    """Turn what the coordinator waited into what the workers idled; stages are summed over processes."""
+    tally.seconds["idle"] = max(0.0, executor.workers * elapsed - executor.busy_seconds)
+    spent = tally.seconds["features"] + tally.seconds["backtest"]
+    if spent < executor.busy_seconds:
+        tally.seconds["backtest"] += executor.busy_seconds - spent
+
+
+def _summary(tally: Tally, reason: StopReason, message: str | None, elapsed: float, before: int) -> dict[str, Any]:
+    return {
+        **tally.stored(),
+        "stop_reason": reason,
+        "message": message,
+        "elapsed": elapsed,
+        "workers": tally.workers,
+        "trials": tally.done,
+        "new_trials": tally.done - before,
+        "seconds": dict(tally.seconds),
+    }
+
+
+@contextmanager
+def _stop_signals() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and SIGTERM ask the loop to stop; a second Ctrl-C interrupts at once. Only the main thread can listen."""
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: bool(asked)
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        del frame
+        if asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

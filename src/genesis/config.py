@@ -304,8 +304,6 @@ class _Reader:
             for name in ("costs", "execution"):
                 if raw.get(name) is not None:
                     self.problems.append(f"{name}: belongs to a strategy; {given[0]} does its own, so remove it")
-        if _get(raw, "run.trial_seconds") is not None and "command" not in given:
-            self.problems.append("run.trial_seconds: stops a command; without one, use run.timeout_seconds")
 
     def check_windows(self, study: StudyFile) -> None:
         data, holdout = study.data, study.holdout

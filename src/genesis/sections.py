@@ -291,7 +291,7 @@ class RunSection(Section):
         examples=[200],
     )
     trial_seconds: float | None = Field(
-        default=None, gt=0, le=1e7, description="Stop one trial of a `command` after this long.", examples=[60]
+        default=None, gt=0, le=1e7, description="Stop one trial after this long; it fails.", examples=[60]
     )
     sampler: Annotated[SamplerSection, BeforeValidator(_named)] = Field(
         default=SamplerSection(), description="A name, or {type, kwargs}.", examples=["tpe"]

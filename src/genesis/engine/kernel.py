@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 
     from genesis.market.bars import Bars
 
+KERNEL_VERSION = 1  # raised when the same signals trade differently: stored runs then refuse to go on
+
 OK, BAD_ENTRY, BAD_SIZE, BAD_DISTANCE = range(4)
 _PROBLEMS = {
     BAD_ENTRY: "entry: {value!r} at bar {bar} is none of -1, 0, +1",

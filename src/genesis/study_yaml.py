@@ -14,6 +14,7 @@ from genesis.errors import ConfigError
 
 _LARGEST_FILE = 4_000_000  # bytes; a study file is a page, and YAML is slow
 _DEEPEST = 200
+_MOST_VALUES = 1_000_000
 
 
 class _Loader(yaml.SafeLoader):
@@ -71,18 +72,37 @@ def parse_yaml(text: str, *, name: str = "study") -> Any:
     >>> parse_yaml("step: 1e-5")
     {'step': 1e-05}
     """
-    loader = _Loader(text)
+    loader = None
     try:
-        return loader.get_single_data()
+        loader = _Loader(text)
+        data = loader.get_single_data()
+        if _expanded(data, {}) > _MOST_VALUES:
+            raise ConfigError(
+                f"{name}: its aliases repeat into more than {_MOST_VALUES:,} values; write it without them"
+            )
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
         hint = "; indent with spaces, not tabs" if "\\t" in str(exc.problem) else ""
-        raise ConfigError(f"{name}: {exc.problem or exc.context}{where}{hint}") from exc
+        said = ", ".join(part for part in (exc.context, exc.problem) if part)
+        raise ConfigError(f"{name}: {said}{where}{hint}") from exc
     except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as exc:
         raise ConfigError(f"{name}: cannot be read as YAML: {exc}") from exc
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
+    return data
+
+
+def _expanded(value: Any, known: dict[int, int]) -> int:
+    """How many values there are once every alias is written out; a list that contains itself has no end."""
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = _MOST_VALUES + 1  # while it is being counted, so that a circle is too many
+        inner = value.values() if isinstance(value, dict) else value
+        known[id(value)] = min(1 + sum(_expanded(one, known) for one in inner), _MOST_VALUES + 1)
+    return known[id(value)]
 
 
 def read_yaml(path: Path) -> Mapping[str, Any]:

@@ -18,7 +18,7 @@ from genesis.strategy.confidence import lost, score
 from genesis.strategy.features import Features
 from genesis.strategy.fibonacci_parameters import PARAMETERS, P
 from genesis.strategy.parameters import Settings
-from genesis.types import FloatArray, Int8Array, Opposite, Params, Rules, Signals
+from genesis.types import FloatArray, Int8Array, IntArray, Opposite, Params, Rules, Signals
 
 _OPPOSITE: tuple[Opposite, ...] = ("reverse", "exit", "ignore")
 _NEAR = {
@@ -98,17 +98,17 @@ class Fibonacci:
         entry, size = np.zeros(features.n, dtype=np.int8), np.ones(features.n)
         blocked = np.zeros(len(gates.GATES), dtype=np.int64)
         sizes = settings.other["risk.risk_map"]
-        gates.enter(p, sizes, direction, strength, rank, gap, htf_gap, stop, entry, size, blocked)
+        bars = gates.enter(p, sizes, direction, strength, rank, gap, htf_gap, stop, entry, size, blocked)
         threshold = use[P.exit_exit_conf_threshold]
         levels, fractions = _partials(settings)
         return Signals(
             entry=entry,
             exit=lost(direction, strength, threshold) if threshold > 0.0 else None,
             size=size,
-            stop_distance=_atrs(entry, atr, use[P.exit_stop_atr]),
-            target_distance=_atrs(entry, atr, use[P.exit_target_atr]),
-            trail_distance=_atrs(entry, atr, use[P.exit_trailing_atr]),
-            partial_levels=_profit_levels(entry, *ladder, levels) if fractions else None,
+            stop_distance=_atrs(bars, atr, use[P.exit_stop_atr]),
+            target_distance=_atrs(bars, atr, use[P.exit_target_atr]),
+            trail_distance=_atrs(bars, atr, use[P.exit_trailing_atr]),
+            partial_levels=_profit_levels(bars, entry, *ladder, levels) if fractions else None,
             rules=_rules(use, fractions),
             blocked=dict(zip(gates.GATES, blocked.tolist(), strict=True)),
         )
@@ -153,17 +153,19 @@ def _higher(settings: Settings, features: Features) -> tuple[FloatArray, FloatAr
     )
 
 
-def _atrs(entry: Int8Array, atr: FloatArray, multiple: float) -> FloatArray | None:
+def _atrs(bars: IntArray, atr: FloatArray, multiple: float) -> FloatArray | None:
     if not multiple > 0.0:
         return None
-    out = np.zeros(len(entry))
-    gates.distances(entry, atr, multiple, out)
+    out = np.zeros(len(atr))
+    gates.distances(bars, atr, multiple, out)
     return out
 
 
-def _profit_levels(entry: Int8Array, top: FloatArray, bottom: FloatArray, levels: FloatArray) -> FloatArray:
+def _profit_levels(
+    bars: IntArray, entry: Int8Array, top: FloatArray, bottom: FloatArray, levels: FloatArray
+) -> FloatArray:
     out = np.full(len(entry) * len(levels), np.nan)
-    gates.profit_levels(entry, top, bottom, levels, out)
+    gates.profit_levels(bars, entry, top, bottom, levels, out)
     return out.reshape(len(entry), len(levels))
 
 

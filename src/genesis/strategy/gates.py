@@ -213,30 +213,32 @@ def enter(
     entry: Int8Array,
     size: FloatArray,
     blocked: IntArray,
-) -> None:
-    """Fill `entry` (given as 0), `size` (as 1) and `blocked` (as 0) from the marks, bar after bar.
+) -> IntArray:
+    """Fill `entry` (given as 0), `size` (as 1) and `blocked` (as 0) from the marks; returns the bars that enter.
 
     The first gate that marked a bar counts it; what no gate marked goes on to hysteresis, cooldown and the risk map.
     """
     n = stop.shape[0]
-    for gate in range(HYSTERESIS):
-        mark = np.uint8(1 << gate)
-        first = 0
-        for i in range(n):
-            first += (stop[i] & (~stop[i] + np.uint8(1))) == mark  # its lowest set bit: the first gate to stop it
-        blocked[gate] = first
-    open_bars = np.empty(n, dtype=np.int32)
+    met = np.zeros((2, 128), dtype=np.int64)  # two tables by turns: equal neighbours need not wait for each other
+    waiting = np.empty(n, dtype=np.int64)
     count = 0
     for i in range(n):
-        open_bars[count] = i
+        met[i & 1, stop[i]] += 1
+        waiting[count] = i
         count += stop[i] == 0
+    for marks in range(1, 128):
+        gate = 0
+        while not (marks >> gate) & 1:
+            gate += 1
+        blocked[gate] += met[0, marks] + met[1, marks]
     steps, cooldown = int(p[STEPS]), int(p[COOLDOWN_BARS])
     last_side = np.int8(0)
     last = -2
     run = 0
     resume = 0
+    entered = 0
     for k in range(count):
-        i = open_bars[k]
+        i = waiting[k]
         side = np.int8(1) if direction[i] > 0.0 else np.int8(-1)
         run = run + 1 if last_side == side and last == i - 1 else 1
         last_side = side
@@ -258,27 +260,32 @@ def enter(
                 entry[i] = side
                 size[i] = amount
                 resume = i + 1 + cooldown
+                waiting[entered] = i  # entered <= k: what is still to be read is not overwritten
+                entered += 1
             else:
                 blocked[SIZE] += 1
+    return waiting[:entered].copy()
 
 
 @jit
-def distances(entry: Int8Array, atr: FloatArray, multiple: float, out: FloatArray) -> None:
-    """Fill `out` (given as 0: none) with `multiple` ATRs at the bars that enter."""
-    for i in range(entry.shape[0]):
-        if entry[i] != 0:
-            out[i] = multiple * atr[i]
+def distances(bars: IntArray, atr: FloatArray, multiple: float, out: FloatArray) -> None:
+    """Put `multiple` ATRs at these bars."""
+    for k in range(bars.shape[0]):
+        out[bars[k]] = multiple * atr[bars[k]]
 
 
 @jit
-def profit_levels(entry: Int8Array, top: FloatArray, bottom: FloatArray, levels: FloatArray, out: FloatArray) -> None:
-    """Fill `out` (n rows of k prices, flat, given as NaN: none) with the prices at which parts leave, at entries.
+def profit_levels(
+    bars: IntArray, entry: Int8Array, top: FloatArray, bottom: FloatArray, levels: FloatArray, out: FloatArray
+) -> None:
+    """Put the prices at which parts leave at these bars; `out` holds n rows of k prices, flat, NaN so far.
 
-    A long's level L is bottom + L * span, a short's its mirror top - L * span.
+    A long's level L is bottom + L * span, a short's its mirror top - L * span; without a ladder there is none.
     """
-    k = levels.shape[0]
-    for i in range(entry.shape[0]):
+    width = levels.shape[0]
+    for k in range(bars.shape[0]):
+        i = bars[k]
         span = top[i] - bottom[i]
-        if entry[i] != 0 and span > 0.0:
-            for j in range(k):
-                out[i * k + j] = bottom[i] + levels[j] * span if entry[i] > 0 else top[i] - levels[j] * span
+        if span > 0.0:
+            for j in range(width):
+                out[i * width + j] = bottom[i] + levels[j] * span if entry[i] > 0 else top[i] - levels[j] * span

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from genesis.engine.backtest import backtest
 from genesis.engine.kernel import simulate
 from genesis.engine.metrics import compute_metrics
 from genesis.errors import StrategyError
@@ -18,8 +17,8 @@ from genesis.market.catalog import load_window
 from genesis.run.executors import Report, failed_result
 from genesis.run.external import BadOutcomeError, Metrics, call, load_callable, run_command, wanted_arguments
 from genesis.strategy.base import load_strategy
-from genesis.strategy.features import Features
-from genesis.types import Signals, TrialResult, TrialSpec
+from genesis.strategy.features import FeatureCache, Features, Key
+from genesis.types import FloatArray, Signals, TrialResult, TrialSpec
 
 if TYPE_CHECKING:
     from genesis.config import StudyConfig
@@ -27,11 +26,30 @@ if TYPE_CHECKING:
 Window = Literal["search", "holdout"]
 
 
+class _TimedCache(FeatureCache):
+    """A feature cache that knows how many seconds its misses took."""
+
+    seconds: float = 0.0
+
+    def fetch(self, key: Key, compute: Callable[[], FloatArray]) -> FloatArray:
+        """The feature, computed and timed if it is not there."""
+
+        def timed() -> FloatArray:
+            begin = time.perf_counter()
+            try:
+                return compute()
+            finally:
+                self.seconds += time.perf_counter() - begin
+
+        return super().fetch(key, timed)
+
+
 @dataclass(slots=True)
 class _Loaded:
     bars: Bars | None = None
     trade_from: int = 0
     strategy: Any = None
+    cache: _TimedCache = field(default_factory=lambda: _TimedCache())
     features: Features | None = None
     function: Any = None
     arguments: frozenset[str] = frozenset()
@@ -81,7 +99,7 @@ class Evaluator:
             loaded.strategy = load_strategy(config.strategy)
             if loaded.bars is None:
                 raise StrategyError("data: missing; a strategy needs bars, for example data: {source: 'sample:IBM'}")
-            loaded.features = Features(loaded.bars)
+            loaded.features = Features(loaded.bars, cache=loaded.cache)
         elif config.evaluate is not None:
             loaded.function = load_callable(config.evaluate)
             loaded.arguments = wanted_arguments(loaded.function)
@@ -116,18 +134,22 @@ class Evaluator:
                     state="pruned",
                     reason=f"pruned after {len(reports)} of {self.segments} segments",
                 )
-        outcome = backtest(
-            loaded.bars,
-            loaded.strategy,
-            spec.params,
-            costs=config.costs,
-            execution=config.execution,
-            features=loaded.features,
-            trade_from=loaded.trade_from,
+        cache = loaded.cache
+        begin, before = time.perf_counter(), cache.seconds
+        signals = loaded.strategy.signals(spec.params, loaded.features)
+        signalled = time.perf_counter()
+        simulation = simulate(
+            loaded.bars, signals, costs=config.costs, execution=config.execution, trade_from=loaded.trade_from
         )
-        return self._result(
-            spec, dict(outcome.metrics), dict(outcome.blocked), outcome.fills_hash, dict(outcome.seconds), reports
-        )
+        traded = time.perf_counter()
+        metrics = dict(compute_metrics(simulation, loaded.bars, trade_from=loaded.trade_from))
+        seconds = {
+            "features": cache.seconds - before,
+            "signals": signalled - begin - (cache.seconds - before),
+            "kernel": traded - signalled,
+            "metrics": time.perf_counter() - traded,
+        }
+        return self._result(spec, metrics, dict(simulation.blocked), simulation.fills_hash, seconds, reports)
 
     def _segment_scores(self, loaded: _Loaded, spec: TrialSpec, report: Report, reports: list[float]) -> Metrics | None:
         """Report the running score after each segment but the last; the metrics so far if the pruner stops it.

@@ -23,8 +23,11 @@ def json_loads(data: bytes | bytearray | memoryview | str) -> Any:
 
     Raises `json.JSONDecodeError` (a `ValueError`) for anything else that is not JSON.
     """
-    raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else bytes(data)
-    if _LONG_RUN not in raw.translate(_DIGITS):
+    if type(data) is bytes:
+        raw = data
+    else:
+        raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else bytes(data)
+    if raw.translate(_DIGITS).find(_LONG_RUN) < 0:
         try:
             return orjson.loads(raw)
         except orjson.JSONDecodeError:

@@ -5,7 +5,8 @@
 
 Each seed shifts the optimum, the same way for every sampler, so results are paired; the report gives medians,
 quartiles and a two-sided Wilcoxon signed-rank p-value per pair. Values are minimised, smaller is better.
-A sampler is written name or name@q, q the size of a generation (default 8; Optuna's own samplers are asked one at a time).
+A sampler is written name or name@q, q the size of a generation (default 8; Optuna's
+own samplers are asked one at a time).
 """
 
 from __future__ import annotations
@@ -218,7 +219,8 @@ def report(args: argparse.Namespace) -> None:
                 table[entry["function"], int(point)][entry["sampler"]][entry["seed"]] = value
     wanted = args.samplers.split(",") if args.samplers else None
     print(
-        "| function | trials | sampler | seeds | median | quartiles | repeats | p against |\n|---|---|---|---|---|---|---|---|"
+        "| function | trials | sampler | seeds | median | quartiles | repeats | p against |"
+        "\n|---|---|---|---|---|---|---|---|"
     )
     for (function, point), samplers in sorted(table.items()):
         names = wanted or sorted(samplers)

@@ -130,9 +130,9 @@ class Cells:
             if self.count[j]:
                 out[:, j] = np.clip(np.rint((out[:, j] - self.low[j]) / self.step[j]), 0, self.count[j] - 1)
             elif self.log[j]:
-                out[:, j] = np.log(out[:, j] / self.low[j]) / np.log(self.high[j] / self.low[j])
+                out[:, j] = np.clip(np.log(out[:, j] / self.low[j]) / np.log(self.high[j] / self.low[j]), 0.0, 1.0)
             else:
-                out[:, j] = (out[:, j] - self.low[j]) / (self.high[j] - self.low[j])
+                out[:, j] = np.clip((out[:, j] - self.low[j]) / (self.high[j] - self.low[j]), 0.0, 1.0)
         return out
 
     def values(self, model: FloatArray) -> FloatArray:

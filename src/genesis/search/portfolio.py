@@ -2,7 +2,8 @@
 
 Members: the Parzen estimator, CMA-ES with margin, local search around the best, and a trickle of quasi-random points.
 A member earns by points that enter the best 25 known, more by a new best; earnings fade, so the shares follow the
-phase of the search. All members see all results, whoever asked for them.
+phase of the search. All members see all results, whoever asked for them: the estimator learns from the strategy's
+points, the strategy takes in the estimator's best.
 """
 
 from __future__ import annotations
@@ -11,73 +12,71 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import orjson
 
-from genesis.errors import CorruptStoreError
 from genesis.search.cells import Cells, SpaceLike
-from genesis.search.cma import CmaRun, free_columns
+from genesis.search.cma import WORST, CmaRun, Rank, free_columns
 from genesis.search.local import neighbours
 from genesis.search.proposals import Proposals, rank_classes
-from genesis.search.quasi import quasi_points
+from genesis.search.quasi import quasi_points, to_space
 from genesis.search.tpe import TpeOptions, TpeSampler
-from genesis.types import FloatArray, Int8Array
+from genesis.types import FloatArray, Int8Array, IntArray
 
 ARMS = ("tpe", "cma", "local", "random")
-_FLOOR = (0.10, 0.10, 0.05, 0.01)
-_FADE = 0.97
+_FLOOR = (0.10, 0.10, 0.04, 0.01)
+_FADE = 0.93
 _NEW_BEST = 1.0
-_ENTERS = 0.15
-_PRIOR = (0.30, 0.30, 0.10, 0.0)
+_ENTERS = 0.2
+_FIRST = (0.20, 0.40, 0.08, 0.0)
+_POWER = 2.0
+_STARTUP_CMA = 0.75
 
 
 class PortfolioSampler:
-    """The batch face of the portfolio; `snapshot` carries the evolution strategy and the earnings."""
+    """The batch face of the portfolio. What was told, generation by generation, is its whole state."""
 
     name = "auto"
 
-    def __init__(
-        self, space: SpaceLike, *, seed: int, options: TpeOptions, concurrency: int = 1, budget: int = 1000
-    ) -> None:
+    def __init__(self, space: SpaceLike, *, seed: int, options: TpeOptions, concurrency: int = 1) -> None:
         self.space = space
         self.seed = seed
         self.concurrency = concurrency
-        self.budget = budget
         self.options = options
         self.cells = Cells(space.columns)
         self.tpe = TpeSampler(space, seed=seed, options=options, concurrency=concurrency)
         self.model = self.tpe.model
-        self.earned = np.array(_PRIOR)
+        self.earned = np.array(_FIRST)
         self.run: CmaRun | None = None
         self.runs = 0
-        self._open: dict[bytes, list[int]] = {}
-        self._known: dict[bytes, tuple[int, float]] = {}
-        self._log: list[tuple[FloatArray, Int8Array, FloatArray, list[str]]] = []
+        self._known: dict[bytes, Rank] = {}
+        self._slots: dict[bytes, list[int]] = {}
+        self._outside: tuple[Rank, FloatArray] | None = None
+        self._start()
 
     # -- asking ---------------------------------------------------------------------------------------------------
 
+    def expect(self, vectors: FloatArray) -> None:
+        """Say which points (n, d) are running now: these, in this order, and no others."""
+        self.tpe.expect(vectors)
+
     def ask(self, count: int, generation: int, attempt: int = 0) -> Proposals:
         """Divide the generation among the members by their earnings."""
-        if self.model.n < self.options.n_startup_trials or self.cells.d == 0:
+        if self.cells.d == 0:
             return self.tpe.ask(count, generation, attempt)
         rng = np.random.default_rng([self.seed & 0xFFFFFFFFFFFFFFFF, generation, attempt, 7])
-        arms = self._divide(count, rng)
+        early = self.model.n < self.options.n_startup_trials
+        arms = self._divide(count, rng, np.array([0, _STARTUP_CMA, 0, 1 - _STARTUP_CMA]) if early else self.shares())
         points = self._from_cma(int((arms == 1).sum()))
         origins = ["cma"] * len(points)
-        wanted_local = int((arms == 2).sum())
-        if wanted_local:
-            points += list(self._from_local(wanted_local, rng))
-            origins += ["local"] * wanted_local
-        wanted_random = int((arms == 3).sum())
-        if wanted_random:
-            first = 1_000_003 + generation * max(count, self.concurrency)
-            points += list(
-                quasi_points(self.space, self.cells, wanted_random, seed=self.seed, first=first, attempt=attempt)
-            )
-            origins += ["random"] * wanted_random
+        if wanted := int((arms == 2).sum()):
+            points += list(self._from_local(wanted, rng))
+            origins += ["local"] * wanted
+        if wanted := count - len(points) if early else int((arms == 3).sum()):
+            first = generation * max(count, self.concurrency)
+            points += list(quasi_points(self.space, self.cells, wanted, seed=self.seed, first=first, attempt=attempt))
+            origins += ["startup" if early else "random"] * wanted
         for vector in points:
             self.tpe.open(vector)
-        rest = count - len(points)
-        if rest:
+        if rest := count - len(points):
             drawn = self.space.snap(self.cells.values(self.tpe.propose(rest, generation, attempt)))
             for vector in drawn:
                 self.tpe.open(vector)
@@ -87,92 +86,42 @@ class PortfolioSampler:
 
     def shares(self) -> FloatArray:
         """Each member's share of the next generation, in the order of `ARMS`."""
-        weight = np.maximum(self.earned, 1e-3) ** 1.5
+        weight = np.maximum(self.earned, 1e-3) ** _POWER
         weight[3] = 0.0
-        free = 1.0 - sum(_FLOOR)
-        return np.array(_FLOOR) + free * weight / weight.sum()
+        share: FloatArray = np.array(_FLOOR) + (1.0 - sum(_FLOOR)) * weight / weight.sum()
+        return share
 
-    def _divide(self, count: int, rng: np.random.Generator) -> Any:
+    def _divide(self, count: int, rng: np.random.Generator, shares: FloatArray) -> IntArray:
         """Systematic sampling: every member gets its share of `count`, rounded up or down by one draw."""
-        edges = np.cumsum(self.shares())
         places = (rng.random() + np.arange(count)) / count
-        return np.minimum(np.searchsorted(edges, places, side="right"), len(ARMS) - 1)
+        return np.minimum(np.searchsorted(np.cumsum(shares), places, side="right"), len(ARMS) - 1)
 
     def _from_cma(self, count: int) -> list[FloatArray]:
+        """Points of the population that are neither told nor running; fewer than `count` when it is nearly through."""
         out: list[FloatArray] = []
-        tries = 0
-        while len(out) < count and tries < 4:
-            tries += 1
-            if self.run is None or self.run.finished:
-                self.run = self._start()
-                self._open.clear()
-                if self.run is None:
-                    return out
-            run = self.run
-            population = run.population
-            for slot in run.waiting():
-                if len(out) == count:
-                    return out
-                vector = np.asarray(self.space.snap(self.cells.values(run.points[slot : slot + 1])))[0]
-                key = vector.tobytes()
-                if key in self._known:  # its result is known: no trial is spent on it
-                    run.result(int(slot), *self._known[key])
-                elif len(self.space.rules) and not self.space.allowed(vector[None, :])[0]:
-                    run.result(int(slot), 5, 0.0)
-                else:
-                    run.asked(int(slot))
-                    self._open.setdefault(key, []).append(int(slot))
-                    out.append(vector)
-                if run.population != population:
-                    break
-            if run.population == population:
-                return out
+        for key, slots in self._slots.items():
+            if len(out) == count:
+                break
+            if not self.tpe.is_open(key) and self.run is not None and not self.run.done[slots[0]]:
+                out.append(np.frombuffer(key, dtype=np.float64))
         return out
-
-    def _start(self) -> CmaRun | None:
-        """A run from the good points; every second restart is wide, with a larger population."""
-        order = self._good_order()
-        if not len(order):
-            return None
-        rows = self.model.rows[order]
-        base = rows[0]
-        free = free_columns(self.cells, base)
-        if not len(free):
-            return None
-        unit = self.cells.unit(rows)[:, free]
-        whole = ~np.isnan(unit).any(axis=1)
-        unit = unit[whole]
-        size = max(4 + int(3 * np.log(len(free))), min(self.concurrency, 64))
-        wide = self.runs % 2 == 1
-        if wide:
-            size *= 2 ** min(1 + self.runs // 2, 3)
-            rng = np.random.default_rng([self.seed & 0xFFFFFFFFFFFFFFFF, self.runs, 11])
-            mean, spread = rng.uniform(0.2, 0.8, len(free)), np.full(len(free), 0.25)
-        else:
-            mean = unit.mean(axis=0)
-            spread = np.maximum(unit.std(axis=0), 0.02)
-        self.runs += 1
-        return CmaRun(self.cells, base, mean, spread, seed=self.seed, number=self.runs, size=size)
-
-    def _good_order(self) -> Any:
-        return np.array([number for _, _, number in self.model.best], dtype=np.int64)
 
     def _from_local(self, count: int, rng: np.random.Generator) -> FloatArray:
         rows = self.model.rows[self._good_order()]
         out = np.empty((count, self.cells.d))
-        if not len(rows):
-            return np.asarray(self.space.snap(self.cells.values(self.cells.from_unit(rng.random(out.shape)))))
         for i in range(count):
-            for _ in range(16):
+            vector = to_space(self.space, self.cells, rng.random((1, self.cells.d)))
+            for _ in range(16 if len(rows) else 0):
                 centre = rows[min(int(rng.exponential(1.0)), len(rows) - 1)]
-                drawn = neighbours(self.cells, rows, centre, 1, rng)
-                vector = np.asarray(self.space.snap(self.cells.values(drawn)))
-                if vector[0].tobytes() in self._known:
-                    continue
-                if not len(self.space.rules) or self.space.allowed(vector)[0]:
+                vector = np.asarray(self.space.snap(self.cells.values(neighbours(self.cells, rows, centre, 1, rng))))
+                fresh = vector[0].tobytes() not in self._known
+                if fresh and (not len(self.space.rules) or self.space.allowed(vector)[0]):
                     break
             out[i] = vector[0]
         return out
+
+    def _good_order(self) -> IntArray:
+        return np.array([number for _, _, number in self.model.best], dtype=np.int64)
 
     # -- telling --------------------------------------------------------------------------------------------------
 
@@ -184,88 +133,119 @@ class PortfolioSampler:
         states: Int8Array,
         origins: Sequence[str],
     ) -> None:
-        """Take in finished trials in trial order."""
+        """Take in a generation's finished trials in trial order."""
         vectors = np.asarray(vectors, dtype=np.float64).reshape(-1, self.cells.d)
         classes, losses = rank_classes(scores, violations, states)
-        self._learn(vectors, classes, losses, list(origins))
-        self.tpe.tell(vectors, scores, violations, states, origins)
-        self._log.append((vectors, classes, losses, list(origins)))
-        if len(self._log) > 64:
-            del self._log[0]
-
-    def _learn(self, vectors: FloatArray, classes: Int8Array, losses: FloatArray, origins: list[str]) -> None:
-        top = list(self.model.best)
+        top: list[Rank] = [(kind, loss) for kind, loss, _ in self.model.best]
+        complete = False
         for vector, kind, loss, origin in zip(vectors, classes.tolist(), losses.tolist(), origins, strict=True):
+            rank = (kind, loss)
             key = vector.tobytes()
-            self._known.setdefault(key, (kind, loss))
-            slots = self._open.get(key)
-            if slots and self.run is not None:
-                slot = slots.pop(0)
-                if not slots:
-                    del self._open[key]
-                self.run.result(slot, kind, loss)
+            self._known.setdefault(key, rank)
             if origin in ARMS:
-                arm = ARMS.index(origin)
-                gain = 0.0
-                if kind <= 2 and (len(top) < 25 or (kind, loss) < top[-1][:2]):
-                    gain = _NEW_BEST if not top or (kind, loss) < top[0][:2] else _ENTERS
-                self.earned[arm] = _FADE * self.earned[arm] + (1.0 - _FADE) * gain
-            if kind <= 2:
-                top = sorted([*top, (kind, loss, 1 << 60)])[:25]
+                self._earn(ARMS.index(origin), rank, top)
+            if kind <= 2 and (len(top) < 25 or rank < top[-1]):
+                top = sorted([*top, rank])[:25]
+            if key in self._slots:
+                complete = self._give(key, rank) or complete
+            elif self._outside is None or rank < self._outside[0]:
+                self._outside = (rank, self.cells.model(vector)[0])
+        self.tpe.tell(vectors, scores, violations, states, origins)
+        self._advance(complete)
 
-    # -- resuming -------------------------------------------------------------------------------------------------
+    def _earn(self, arm: int, rank: Rank, top: list[Rank]) -> None:
+        gain = 0.0
+        if rank[0] <= 2 and (len(top) < 25 or rank < top[-1]):
+            gain = _NEW_BEST if not top or rank < top[0] else _ENTERS
+        self.earned[arm] = _FADE * self.earned[arm] + (1.0 - _FADE) * gain
+
+    # -- the strategy ---------------------------------------------------------------------------------------------
+
+    def _give(self, key: bytes, rank: Rank) -> bool:
+        """Give a result to every slot of the population at that point."""
+        assert self.run is not None
+        complete = False
+        for slot in self._slots[key]:
+            if not self.run.done[slot]:
+                complete = self.run.result(slot, rank, self._outside) or complete
+        return complete
+
+    def _advance(self, complete: bool) -> None:
+        """Draw populations until one has a point that must be tried, starting a new run where one has ended."""
+        for _ in range(50):
+            if self.run is None:
+                self._start()
+            elif complete:
+                self._outside = None
+                if len(self.model.best):
+                    self.run.rebase(self.model.rows[self.model.best[0][2]])
+                if self.run.finished:
+                    self._start()
+                else:
+                    self.run.go_on()
+                    self._index()
+            else:
+                return
+            complete = self._settle_known()
+        self.run, self._slots = None, {}  # everything it would try is known: it begins anew after the next results
+
+    def _index(self) -> None:
+        assert self.run is not None
+        self._slots = {}
+        for slot, vector in enumerate(self.space.snap(self.cells.values(self.run.points))):
+            self._slots.setdefault(vector.tobytes(), []).append(slot)
+
+    def _settle_known(self) -> bool:
+        """Give the population what is known already, or not allowed: no trial is spent on it."""
+        if self.run is None:
+            return False
+        complete = False
+        for key in self._slots:
+            rank = self._known.get(key)
+            if rank is None and len(self.space.rules):
+                vector = np.frombuffer(key, dtype=np.float64)
+                rank = None if self.space.allowed(vector[None, :])[0] else WORST
+            if rank is not None:
+                complete = self._give(key, rank) or complete
+        return complete
+
+    def _start(self) -> None:
+        """Begin a run: the first from the middle of the space, then in turn around the good points and wide."""
+        self.run, self._slots = None, {}
+        order = self._good_order()
+        rng = np.random.default_rng([self.seed & 0xFFFFFFFFFFFFFFFF, self.runs, 11])
+        if self.cells.d == 0:
+            return
+        if len(order):
+            rows = self.model.rows[order]
+        else:
+            rows = self.cells.close(self.cells.from_unit(rng.random((1, self.cells.d))))
+        free = free_columns(self.cells, rows[0])
+        if not len(free):
+            return
+        size = max(4 + int(3 * np.log(len(free))), min(self.concurrency, 64))
+        if self.runs == 0:
+            mean, spread = np.full(len(free), 0.5), np.full(len(free), 0.2)
+        elif self.runs % 2 == 0 and len(order):
+            unit = self.cells.unit(rows)[:, free]
+            unit = unit[~np.isnan(unit).any(axis=1)]
+            mean, spread = unit.mean(axis=0), np.maximum(unit.std(axis=0), 0.01)
+        else:
+            size *= 2 ** min(1 + self.runs // 2, 3)
+            mean, spread = rng.uniform(0.2, 0.8, len(free)), np.full(len(free), 0.25)
+        self.runs += 1
+        self.run = CmaRun(self.cells, rows[0], mean, spread, seed=self.seed, number=self.runs, size=size)
+        self._index()
 
     def snapshot(self) -> bytes | None:
-        """The strategy's arrays, the earnings and how much had been told, as JSON and raw numbers (no code)."""
-        state = {} if self.run is None else self.run.state()
-        arrays = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
-        head = {
-            "told": self.model.n,
-            "earned": self.earned.tolist(),
-            "runs": self.runs,
-            "open": [[key.hex(), slots] for key, slots in self._open.items()],
-            "plain": {name: value for name, value in state.items() if name not in arrays},
-            "arrays": [[name, value.dtype.str, list(value.shape)] for name, value in arrays.items()],
-        }
-        text = orjson.dumps(head, option=orjson.OPT_SERIALIZE_NUMPY)
-        parts = [np.ascontiguousarray(value).tobytes() for value in arrays.values()]
-        return b"".join([len(text).to_bytes(8, "little"), text, *parts])
+        """None: telling the history again, generation by generation, restores everything."""
+        return None
 
     def restore(self, data: bytes) -> None:
-        """Take back a snapshot after all of the history was told; results told since it was taken are applied to it."""
-        try:
-            size = int.from_bytes(data[:8], "little")
-            head = orjson.loads(data[8 : 8 + size])
-            state: dict[str, Any] = dict(head["plain"])
-            at = 8 + size
-            for name, kind, shape in head["arrays"]:
-                dtype = np.dtype(kind)
-                length = int(np.prod(shape)) * dtype.itemsize
-                state[name] = np.frombuffer(data[at : at + length], dtype).reshape(shape).copy()
-                at += length
-            told = int(head["told"])
-        except (ValueError, KeyError, TypeError) as exc:
-            raise CorruptStoreError(f"sampler snapshot: cannot be read ({exc}); resume without it is refused") from exc
-        self.earned = np.array(head["earned"], dtype=np.float64)
-        self.runs = int(head["runs"])
-        self.run = CmaRun.load(self.cells, self.seed, state) if state else None
-        self._open = {bytes.fromhex(key): list(slots) for key, slots in head["open"]}
-        self._replay(told)
-        if self.run is not None:
-            self.run.reopen()
-        self._open.clear()
+        """Nothing to restore."""
+        del data
 
-    def _replay(self, told: int) -> None:
-        """Apply the results told after the snapshot to the strategy and the earnings."""
-        at = self.model.n
-        missed: list[tuple[FloatArray, Int8Array, FloatArray, list[str]]] = []
-        for entry in reversed(self._log):
-            size = len(entry[1])
-            skip = max(0, told - (at - size))
-            if skip < size:
-                missed.insert(0, (entry[0][skip:], entry[1][skip:], entry[2][skip:], entry[3][skip:]))
-            at -= size
-            if at <= told:
-                break
-        for vectors, classes, losses, origins in missed:
-            self._learn(vectors, classes, losses, origins)
+
+def describe(sampler: PortfolioSampler) -> dict[str, Any]:
+    """What the portfolio is doing, for reports: shares by member and the strategy's runs so far."""
+    return {"shares": dict(zip(ARMS, sampler.shares().tolist(), strict=True)), "cma_runs": sampler.runs}

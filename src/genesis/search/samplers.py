@@ -63,6 +63,7 @@ def make_sampler(
 
     Raises ConfigError for an unknown name or argument, MissingExtraError when `rustuna-tpe` is not installed.
     """
+    del budget  # for samplers to come; `default_sampler` has used it
     given = dict(kwargs or {})
     if name == "tpe":
         from genesis.search.tpe import TpeSampler
@@ -71,9 +72,7 @@ def make_sampler(
     if name == "auto":
         from genesis.search.portfolio import PortfolioSampler
 
-        return PortfolioSampler(
-            space, seed=seed, options=tpe_options(given, concurrency), concurrency=concurrency, budget=budget
-        )
+        return PortfolioSampler(space, seed=seed, options=tpe_options(given, concurrency), concurrency=concurrency)
     if name in ("random", "grid", "brute"):
         _no_arguments(name, given)
         if name == "random":

@@ -287,15 +287,17 @@ class TpeSampler:
             self.open(vector)
         return Proposals(vectors, origins)
 
-    def expect(self, vectors: FloatArray) -> None:
-        """Say which points are running now: these, in this order, and no others."""
-        self._pending = Counter()
-        for vector in vectors:
-            self._pending[vector.tobytes()] += 1
-
     def open(self, vector: FloatArray) -> None:
         """Note a point as asked and not yet told."""
         self._pending[vector.tobytes()] += 1
+
+    def is_open(self, key: bytes) -> bool:
+        """Whether a point (its vector's bytes) is asked and not yet told."""
+        return self._pending[key] > 0
+
+    def expect(self, vectors: FloatArray) -> None:
+        """Say which points (n, d) are running now: these, in this order, and no others."""
+        self._pending = Counter(vector.tobytes() for vector in np.asarray(vectors, dtype=np.float64))
 
     def propose(self, count: int, generation: int, attempt: int) -> FloatArray:
         """`count` points in model coordinates from the current history and the open points."""

@@ -16,10 +16,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numba as nb
 import numpy as np
 
-_jit: Any = nb.njit(cache=True, nogil=True, error_model="numpy")
+from genesis.engine.compile import jit
 
 CONTINUOUS, TABLED, CATEGORICAL, LOG_TABLED, FINE = 0, 1, 2, 3, 4
 _SQRT_HALF = math.sqrt(0.5)
@@ -27,7 +26,7 @@ _LOG_ROOT_2PI = 0.5 * math.log(2.0 * math.pi)
 _TINY = 1e-300
 
 
-@_jit
+@jit
 def _span_log(a: float, b: float, mean: float, sigma: float) -> float:
     """Log of the normal's mass in [a, b]; in far tails the density at the nearer end times the width."""
     lo, hi = (a - mean) / sigma, (b - mean) / sigma
@@ -41,7 +40,7 @@ def _span_log(a: float, b: float, mean: float, sigma: float) -> float:
     return math.log(max(hi - lo, _TINY)) - 0.5 * lo * lo - _LOG_ROOT_2PI
 
 
-@_jit
+@jit
 def distance_table(m: int) -> Any:
     """`[m + 1, m]`: log mass of a cell o (column) cells away from a kernel of bandwidth g (row) cells; row 0 unused."""
     out = np.zeros((m + 1, m))
@@ -51,12 +50,12 @@ def distance_table(m: int) -> Any:
     return out
 
 
-@_jit
+@jit
 def _bandwidth(left: float, right: float, smallest: float) -> float:
     return min(max(left, right, smallest), 1.0)
 
 
-@_jit
+@jit
 def _neighbour_sigmas(x: Any, n: int, smallest: float, out: Any) -> None:
     """Distance to the farther of the two neighbours, clipped to [smallest, 1]; the ends look inwards only."""
     if n == 1:
@@ -70,7 +69,7 @@ def _neighbour_sigmas(x: Any, n: int, smallest: float, out: Any) -> None:
         out[k] = _bandwidth(left, right, smallest)
 
 
-@_jit
+@jit
 def _cell_sigmas(cells: Any, n: int, m: int, smallest: float, out: Any) -> None:
     """`_neighbour_sigmas` for an even grid by counting: of equal points the first looks left, the last right."""
     count = np.zeros(m, np.int64)
@@ -99,7 +98,7 @@ def _cell_sigmas(cells: Any, n: int, m: int, smallest: float, out: Any) -> None:
         out[k] = _bandwidth(left, right, smallest)
 
 
-@_jit
+@jit
 def _place(
     k: int,
     j: int,
@@ -152,7 +151,7 @@ def _place(
     return -norm - math.log(sigma)
 
 
-@_jit
+@jit
 def build(
     rows: Any,
     weights: Any,
@@ -176,7 +175,7 @@ def build(
 ) -> int:
     """Fill one group's mixture from `rows` [n, d] (model coordinates) and their weights; the prior comes first."""
     n = rows.shape[0]
-    total = n + 1
+    total: int = n + 1
     smallest = 1.0 / min(100.0, 1.0 + total) if magic_clip else 1e-12
     off = prior_weight / total
     prior = prior_weight if n > 0 else 1.0
@@ -220,7 +219,7 @@ def build(
     return total
 
 
-@_jit
+@jit
 def _next(state: Any) -> float:
     """xoshiro256+ (Blackman and Vigna 2018): the next uniform in [0, 1)."""
     s0, s1, s2, s3 = state[0], state[1], state[2], state[3]
@@ -236,7 +235,7 @@ def _next(state: Any) -> float:
     return float(result >> np.uint64(11)) * (1.0 / 9007199254740992.0)
 
 
-@_jit
+@jit
 def _normal(state: Any) -> float:
     """One standard normal by Marsaglia's polar method."""
     while True:
@@ -247,7 +246,7 @@ def _normal(state: Any) -> float:
             return u * math.sqrt(-2.0 * math.log(s) / s)
 
 
-@_jit
+@jit
 def _inside(state: Any, mean: float, sigma: float) -> float:
     """A normal truncated to [0, 1]; with the mean inside and sigma at most 1 one try in three succeeds or more."""
     while True:
@@ -256,7 +255,7 @@ def _inside(state: Any, mean: float, sigma: float) -> float:
             return z
 
 
-@_jit
+@jit
 def _pick_kernel(state: Any, cumulative: Any, n: int) -> int:
     u = _next(state) * cumulative[n - 1]
     low, high = 0, n - 1
@@ -269,7 +268,7 @@ def _pick_kernel(state: Any, cumulative: Any, n: int) -> int:
     return low
 
 
-@_jit
+@jit
 def log_density(
     x: Any, columns: Any, kind: Any, start: Any, edge_start: Any, middles: Any,
     table: Any, mu: Any, sig: Any, base: Any, n: int, work: Any,
@@ -288,7 +287,7 @@ def log_density(
             for k in range(n):
                 t = (z - means[k]) / sigmas[k]
                 work[k] -= 0.5 * t * t
-    top = work[0]
+    top: float = work[0]
     for k in range(1, n):
         top = max(top, work[k])
     total = 0.0
@@ -299,7 +298,7 @@ def log_density(
     return top + math.log(total)
 
 
-@_jit
+@jit
 def _candidate(
     state: Any, x: Any, columns: Any, kind: Any, count: Any, edges: Any, edge_start: Any,
     mu: Any, sig: Any, k: int, off_choice: float,
@@ -332,7 +331,7 @@ def _candidate(
             x[j] = min(int(z * m), m - 1)
 
 
-@_jit
+@jit
 def draw(
     state: Any, ranked: Any, n_points: int, keep: int, candidates: int,
     group_columns: Any, group_start: Any, group_parent: Any, opens: Any,
@@ -388,7 +387,7 @@ def draw(
             )  # fmt: skip
 
 
-@_jit
+@jit
 def add_liar(
     x: Any, group_columns: Any, group_start: Any, kind: Any, count: Any, start: Any, edges: Any, edge_start: Any,
     middles: Any, distance: Any, distance_start: Any, prior_weight: float, magic_clip: bool,

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from genesis.config import concurrency_for
 from genesis.diagnose.findings import Finding
 from genesis.types import FloatArray
 
@@ -40,21 +41,6 @@ def expected_duplicates(size: int | None, budget: int) -> float:
     return max(0.0, budget - distinct)
 
 
-def column_choices(column: Any) -> int | None:
-    """How many values a search column can take; None when it is continuous.
-
-    A log column without a step is continuous even between whole numbers only if its kind is float.
-    """
-    if column.kind == "categorical":
-        return len(column.choices)
-    low, high = float(column.low), float(column.high)
-    if column.kind == "int":
-        return math.floor((high - low) / float(column.step or 1) + 1e-9) + 1
-    if column.step:
-        return math.floor((high - low) / float(column.step) + 1e-9) + 1
-    return 1 if high == low else None
-
-
 def spreads(space: Any, vectors: FloatArray) -> list[Spread]:
     """How varied each parameter was over the last proposals (float64[m, d]), the most collapsed first."""
     recent = vectors[-_RECENT:]
@@ -67,21 +53,8 @@ def spreads(space: Any, vectors: FloatArray) -> list[Spread]:
         counts = np.unique(values, return_counts=True)[1]
         share = counts / counts.sum()
         used = float(np.exp(-(share * np.log(share)).sum()))
-        found.append(Spread(column.path, len(counts), used, column_choices(column)))
+        found.append(Spread(column.path, len(counts), used, column.count))
     return sorted(found, key=lambda spread: spread.used / min(spread.possible or math.inf, len(recent)))
-
-
-def advised_concurrency(space: Any) -> tuple[int, int, str]:
-    """Lowest and highest useful concurrency and the kind of space: the guide's 2-4, 4-8 and up to 16."""
-    size = space.size
-    continuous = sum(column_choices(column) is None for column in space.columns)
-    if size is not None and size < 10_000:
-        return 2, 4, "small discrete"
-    if continuous and continuous * 2 >= len(space.columns):
-        return (8, 16, "very large") if len(space.columns) > 12 else (4, 8, "continuous")
-    if size is None or size > 10**12:
-        return 8, 16, "very large"
-    return 2, 4, "discrete"
 
 
 def startup_trials(concurrency: int) -> int:
@@ -131,7 +104,7 @@ def _why(space: Any, vectors: FloatArray) -> str:
 
 def _remedy(space: Any, trials: int, concurrency: int, budget: int) -> str:
     size = space.size
-    low, high, kind = advised_concurrency(space)
+    advised, kind = concurrency_for(space)
     steps = []
     if size is not None and size <= 2 * budget:
         steps.append(
@@ -143,8 +116,8 @@ def _remedy(space: Any, trials: int, concurrency: int, budget: int) -> str:
     if stepped:
         named = ", ".join(f"{column.path} (step {column.step:g} -> {column.step / 2:g})" for column in stepped[:3])
         steps.append(f"loosen steps: {named}")
-    if concurrency > high:
-        steps.append(f"lower run.max_concurrent from {concurrency} to {low}-{high} (a {kind} space)")
+    if concurrency > advised:
+        steps.append(f"lower run.max_concurrent from {concurrency} to {advised} ({kind})")
     needed = startup_trials(concurrency)
     if trials > needed:
         steps.append(f"raise run.sampler.kwargs.n_startup_trials above {needed} and keep multivariate: true")

@@ -246,12 +246,12 @@ def slice_figure(ledger: Ledger, index: int) -> Figure:
             },
             {
                 "type": "scatter",
-                "mode": "lines+markers",
+                "mode": "markers" if column.kind == "categorical" else "lines+markers",
                 "name": "median",
                 "x": where[known].tolist(),
                 "y": compact(row[known]),
                 "line": {"color": ORANGE, "width": 2},
-                "marker": {"size": 6},
+                "marker": {"size": 10 if column.kind == "categorical" else 6, "color": ORANGE},
             },
         ]
         top = int(np.nanargmax(row))

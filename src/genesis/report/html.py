@@ -248,8 +248,19 @@ def _costly(costs: Any) -> bool:
     return bool(costs.fee_bps or costs.slippage_bps or costs.fee_fixed)
 
 
+_ENDS = {
+    "trials": "as planned",
+    "seconds": "until its time limit",
+    "target": "until its target score",
+    "plateau": "until nothing improved any more",
+    "exhausted": "until every point was tried",
+    "interrupted": "until it was interrupted",
+    "failures": "until too many had failed",
+}
+
+
 def _subtitle(run: RunData) -> str:
-    state = "so far" if run.running else f"stopped: {run.summary.get('stop_reason')}"
+    state = "so far" if run.running else _ENDS.get(str(run.summary.get("stop_reason")), "")
     strategy = run.study.get("strategy") or ""
     data = run.config.data.source if run.config is not None and run.config.data is not None else ""
     words = [f"{len(run.ledger):,} trials {state}", str(strategy), str(data)]

@@ -125,4 +125,4 @@ def _bin(axis: Axis, values: FloatArray, bins: int) -> tuple[np.ndarray[tuple[in
         centres = np.exp(np.log(axis.low) + middles * (np.log(axis.high) - np.log(axis.low)))
     else:
         centres = axis.low + middles * (axis.high - axis.low)
-    return index, [f"{value:.4g}" for value in centres]
+    return index, [f"{value:.0f}" if axis.kind == "int" else f"{value:.3g}" for value in centres]

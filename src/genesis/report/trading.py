@@ -76,12 +76,12 @@ def dates(times: IntArray, positions: IntArray) -> list[str]:
 
 
 def shades(times: IntArray, spans: Spans) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Shapes and annotations that mark the train and the out-of-sample part."""
+    """Shapes and annotations that mark the in-sample and the out-of-sample part."""
     start, end = dates(times, np.array([spans.trade_from, len(times) - 1]))
     if spans.holdout_from is None:
         return [], []
     cut = dates(times, np.array([spans.holdout_from]))[0]
-    parts = [("train", start, cut, BLUE), ("out of sample", cut, end, ORANGE)]
+    parts = [("in sample", start, cut, BLUE), ("out of sample", cut, end, ORANGE)]
     shapes: list[dict[str, Any]] = [
         {
             "type": "rect",
@@ -163,7 +163,8 @@ def equity_figure(times: IntArray, curves: Sequence[Curve], spans: Spans) -> Fig
     }
     equity = curves[0].equity
     ends = f"{equity[0]:,.0f} to {equity[-1]:,.0f}"
-    summary = f"{curves[0].name} went from {ends}, with a deepest drawdown of {-fall.min():.1%}."
+    name = curves[0].name
+    summary = f"{name[:1].upper()}{name[1:]} went from {ends}, with a deepest drawdown of {-fall.min():.1%}."
     if spans.holdout_from is not None:
         cut = spans.holdout_from
         before, after = equity[cut - 1] / equity[0] - 1.0, equity[-1] / equity[cut - 1] - 1.0
@@ -173,7 +174,7 @@ def equity_figure(times: IntArray, curves: Sequence[Curve], spans: Spans) -> Fig
 
 
 def price_figure(times: IntArray, close: FloatArray, marks: Marks, spans: Spans, *, name: str) -> Figure:
-    """Close with the fills and levels of one trial; opens on the last 400 bars of train when the history is long."""
+    """Close with the fills and levels of one trial."""
     kept = np.union1d(thin(close, PRICE_POINTS), marks.bars[:2_000])
     data: list[dict[str, Any]] = [
         {
@@ -275,6 +276,7 @@ def monthly_figure(times: IntArray, equity: FloatArray, *, name: str) -> Figure:
     layout = {
         "xaxis": {"side": "top", "fixedrange": True},
         "yaxis": {"autorange": "reversed", "type": "category", "automargin": True, "fixedrange": True},
+        "margin": {"t": 28, "b": 8},
     }
     if len(known):
         summary = (

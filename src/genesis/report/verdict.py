@@ -142,8 +142,8 @@ def _deflated_words(evidence: Evidence) -> tuple[str, int]:
     mark = 1 if deflated.probability >= 0.95 else 0 if deflated.probability >= 0.5 else -1
     meaning = {
         1: "more than luck explains it",
-        0: "luck alone may explain it",
-        -1: "luck alone explains it",
+        0: "luck may explain it",
+        -1: "it is no better than luck would give",
     }[mark]
     words = (
         f"Deflated Sharpe ratio {deflated.probability:.2f}: the probability that its true Sharpe ratio is above "

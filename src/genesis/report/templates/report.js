@@ -32,17 +32,19 @@
       hoverlabel: { bgcolor: c.card, bordercolor: c.line, font: { color: c.ink } },
       modebar: { color: c.soft, activecolor: c.ink, bgcolor: "rgba(0,0,0,0)" } } };
   };
-  const dress = (layout) => {
+  const dress = (layout, count) => {
     const out = { ...layout, template: template(), autosize: true };
     out.margin = { l: 44, r: 12, t: layout.annotations && layout.annotations.length ? 26 : 12, b: 40, ...(layout.margin || {}) };
     out.legend = { orientation: "h", y: -0.16, yanchor: "top", x: 0, font: { size: 11 }, ...(layout.legend || {}) };
+    if (narrow() && count > 5) out.showlegend = false;
     out.dragmode = narrow() ? false : layout.dragmode || "zoom";
     for (const key of Object.keys(out)) {
-      if (/^[xy]axis/.test(key) && narrow()) out[key] = { ...out[key], nticks: 6 };
+      if (/^[xy]axis/.test(key) && narrow()) out[key] = { ...out[key], nticks: key === "yaxis2" ? 3 : 6 };
       if (/^yaxis/.test(key) && narrow() && out[key].title) out[key] = { ...out[key], title: { text: "" } };
     }
     return out;
   };
+  const slim = (data) => (narrow() ? data.map((trace) => (trace.texttemplate ? { ...trace, texttemplate: "" } : trace)) : data);
   const config = { responsive: true, displaylogo: false, showTips: false, displayModeBar: !narrow(),
     modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage"]] };
 
@@ -52,7 +54,7 @@
     const spec = figures[box.dataset.figure];
     if (!spec) return undefined;
     drawn.add(box);
-    return Plotly.react(box, spec.data, dress(spec.layout), config);
+    return Plotly.react(box, slim(spec.data), dress(spec.layout, spec.data.length), config);
   };
   const repaint = () => { for (const box of drawn) Plotly.relayout(box, { template: template() }); };
   $("theme").addEventListener("click", () => {

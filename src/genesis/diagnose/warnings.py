@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from genesis.diagnose.duplicates import diagnose_duplicates
+from genesis.diagnose.duplicates import DUPLICATE_WARNING, diagnose_duplicates
 from genesis.diagnose.findings import Finding
-from genesis.diagnose.zero_trades import diagnose_zero_trades
-from genesis.types import FloatArray, TrialResult
+from genesis.diagnose.zero_trades import ZERO_TRADE_WARNING, diagnose_zero_trades
+from genesis.types import FloatArray, Params, TrialResult
 
 PRUNED_WARNING = 0.5
 FAILED_WARNING = 0.1
@@ -21,15 +21,17 @@ _LEAST_TRIALS = 20
 class Watcher:
     """Sees every result in trial order and says each warning at most once.
 
-    `space` is the study's search space (or None), `concurrency` and `budget` those of the study. Nothing is judged
-    before 20 proposals. Feeding the same results in other batches gives the same warnings once all are in.
+    `space` is the study's search space, `concurrency` and `budget` those of the study, `bars` how many may trade.
+    Nothing is judged before 20 proposals. Looking costs next to nothing until a threshold is passed: only then are the
+    parameters seen so far turned into vectors.
     """
 
     def __init__(self, space: Any, *, concurrency: int = 1, budget: int = 0, bars: int | None = None) -> None:
         self._space, self._concurrency, self._budget, self._bars = space, concurrency, budget, bars
         self._said: set[str] = set()
-        self._vectors: list[FloatArray] = []
+        self._points: list[FloatArray | Params] = []
         self._trades: list[float] = []
+        self._silent = self._counted = 0
         self._blocked: dict[str, int] = {}
         self._states = {"complete": 0, "failed": 0, "pruned": 0}
         self._first_failure: TrialResult | None = None
@@ -42,68 +44,60 @@ class Watcher:
         vectors: FloatArray | None = None,
         duplicates: Mapping[str, int] | None = None,
     ) -> list[Finding]:
-        """Take in finished trials (with their search vectors float64[len, d], if any) and give the new warnings.
+        """Take in finished trials (with their search vectors float64[len, d], if at hand) and give the new warnings.
 
         `duplicates` are the totals by cause so far, not the increase.
         """
         if duplicates is not None:
             self._duplicates = dict(duplicates)
-        width = 0 if self._space is None else len(self._space.columns)
         for index, result in enumerate(results):
             self._states[result.state] += 1
             if result.state == "failed" and self._first_failure is None:
                 self._first_failure = result
             count = result.metrics.get("trades") if result.state == "complete" else None
             self._trades.append(np.nan if count is None else float(count))
-            row = np.full(width, np.nan) if vectors is None else np.asarray(vectors[index], dtype=np.float64)
-            self._vectors.append(row)
+            self._counted += count is not None
+            self._points.append(result.params if vectors is None else vectors[index])
             if count == 0:
+                self._silent += 1
                 for gate, bars in result.blocked.items():
                     self._blocked[gate] = self._blocked.get(gate, 0) + int(bars)
-        return [finding for finding in self._judge() if self._first_time(finding)]
+        found = [finding for finding in self._judge() if finding is not None]
+        self._said.update(finding.code for finding in found)
+        return found
 
-    def _first_time(self, finding: Finding) -> bool:
-        fresh = finding.code not in self._said
-        self._said.add(finding.code)
-        return fresh
-
-    def _judge(self) -> list[Finding]:
-        trials = sum(self._states.values())
-        if trials + sum(self._duplicates.values()) < _LEAST_TRIALS or self._space is None:
+    def _judge(self) -> list[Finding | None]:
+        trials, repeated = sum(self._states.values()), sum(self._duplicates.values())
+        if trials + repeated < _LEAST_TRIALS:
             return []
-        vectors = np.array(self._vectors).reshape(trials, -1) if self._pending() else np.empty((0, 0))
         found: list[Finding | None] = []
-        if "duplicates" not in self._said:
+        if "duplicates" not in self._said and repeated > DUPLICATE_WARNING * (trials + repeated):
             found.append(
                 diagnose_duplicates(
                     self._space,
-                    vectors,
+                    self._vectors(),
                     trials=trials,
                     duplicates=self._duplicates,
                     concurrency=self._concurrency,
                     budget=self._budget,
                 )
             )
-        if "zero-trades" not in self._said:
+        if "zero-trades" not in self._said and self._silent > ZERO_TRADE_WARNING * max(self._counted, _LEAST_TRIALS):
             blocked = dict(sorted(self._blocked.items(), key=lambda item: -item[1]))
-            found.append(diagnose_zero_trades(self._space, vectors, np.array(self._trades), blocked, bars=self._bars))
-        found.append(diagnose_pruned(self._states["pruned"], trials))
-        first = self._first_failure
-        found.append(
-            diagnose_failures(
-                self._states["failed"], trials, first.number if first else None, first.reason if first else None
-            )
-        )
-        return [finding for finding in found if finding is not None]
+            trades = np.array(self._trades)
+            found.append(diagnose_zero_trades(self._space, self._vectors(), trades, blocked, bars=self._bars))
+        if "pruned" not in self._said:
+            found.append(diagnose_pruned(self._states["pruned"], trials))
+        if "failures" not in self._said and self._first_failure is not None:
+            first = self._first_failure
+            found.append(diagnose_failures(self._states["failed"], trials, first.number, first.reason))
+        return found
 
-    def _pending(self) -> bool:
-        """Whether building the array of vectors can still lead to a warning; it is the costly part."""
-        trials = sum(self._states.values())
-        repeated = sum(self._duplicates.values())
-        many = "duplicates" not in self._said and repeated > 0.5 * (trials + repeated)
-        known = np.array(self._trades)
-        silent = "zero-trades" not in self._said and np.sum(known == 0) > 0.5 * np.sum(~np.isnan(known))
-        return bool(many or silent)
+    def _vectors(self) -> FloatArray:
+        rows = [
+            point if isinstance(point, np.ndarray) else self._space.encode(point, snap=True) for point in self._points
+        ]
+        return np.array(rows, dtype=np.float64).reshape(len(rows), -1)
 
 
 def diagnose_pruned(pruned: int, trials: int) -> Finding | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from html import escape
@@ -20,9 +20,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from genesis.config import StudyConfig
 from genesis.diagnose.findings import Finding
+from genesis.diagnose.warnings import Watcher
 from genesis.report.terminal import facts, line, sparkline
 from genesis.run.events import ProgressEvent
+from genesis.types import TrialResult
 
 Mode = Literal["auto", "live", "log", "json", "notebook", "quiet"]
 
@@ -176,6 +179,46 @@ def notebook_html(event: ProgressEvent, scores: list[float], warnings: list[Find
     )
     caption = f"{escape(event.run_id)} · {escape(event.phase)}"
     return f"<table><caption>{caption}</caption>{rows}</table>{told}"
+
+
+class Watched(Display):
+    """A display that is also told the study's warnings, each once, as results are kept.
+
+    Give it to `optimize(progress=...)`: the loop calls it with events and calls `keep` with results.
+    """
+
+    def __init__(self, display: Display, config: StudyConfig) -> None:
+        self._display = display
+        budget = config.run.max_trials or 0
+        self._watcher = Watcher(config.space, concurrency=config.concurrency, budget=budget)
+        self.warnings: list[Finding] = []
+
+    def __enter__(self) -> Self:
+        self._display.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._display.__exit__(kind, error, trace)
+
+    def __call__(self, event: ProgressEvent) -> None:
+        """Show one snapshot, and what its counts of repeats give reason to say."""
+        self._tell(self._watcher.observe([], duplicates=event.duplicates))
+        self._display(event)
+
+    def keep(self, results: Sequence[TrialResult]) -> None:
+        """Take in results that were kept."""
+        self._tell(self._watcher.observe(results))
+
+    def warn(self, finding: Finding) -> None:
+        """Show one warning."""
+        self.warnings.append(finding)
+        self._display.warn(finding)
+
+    def _tell(self, findings: list[Finding]) -> None:
+        for finding in findings:
+            self.warn(finding)
 
 
 def in_notebook() -> bool:

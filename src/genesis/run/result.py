@@ -123,6 +123,13 @@ class Run:
         names = ("complete", "failed", "pruned")
         return {name: int((history.states == code).sum()) for code, name in enumerate(names)}
 
+    @cached_property
+    def plot(self) -> Any:
+        """The report's figures for a notebook, such as `run.plot.best_so_far()`; see `genesis.report.plots.Plots`."""
+        import importlib  # a run (floor 3) may offer the figures (floor 4) but not depend on them
+
+        return importlib.import_module("genesis.report.plots").Plots(self.path)
+
     def close(self) -> None:
         """Close the store; it opens again when something is read."""
         store = self.__dict__.pop("store", None)

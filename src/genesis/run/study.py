@@ -175,6 +175,7 @@ def _search(
                 restored=restored,
                 progress=progress,
                 stop_asked=stop_asked,
+                on_keep=getattr(progress, "keep", None),
             )
             reason = loop.run()
         finally:

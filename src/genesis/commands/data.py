@@ -175,9 +175,8 @@ def check(
         typer.echo(f"  gap  {gap['after']} to {gap['before']}: {gap['missing']:,} missing")
     if len(gaps) > limit:
         typer.echo(f"  … and {len(gaps) - limit:,} more gaps (--limit {len(gaps)} prints all)")
-    typer.echo(
-        f"every bar keeps the rules; {len(gaps):,} gap{'' if len(gaps) == 1 else 's'}, {facts['missing']:,} bars missing"
-    )
+    plural = "" if len(gaps) == 1 else "s"
+    typer.echo(f"every bar keeps the rules; {len(gaps):,} gap{plural}, {facts['missing']:,} bars missing")
 
 
 def _facts(facts: dict[str, Any]) -> None:

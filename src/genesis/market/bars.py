@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genesis.errors import DataError
-from genesis.market.checks import Gap, check_arrays, find_gaps
+from genesis.market.checks import Gap, check_arrays, describe_gaps, find_gaps
 from genesis.market.reading import parse_frame
 from genesis.market.timeframe import DAY, Timeframe, fits, infer_timeframe, parse_timeframe
 from genesis.types import FloatArray, IntArray
@@ -189,10 +189,7 @@ def settle_timeframe(time: IntArray, given: str | None, *, origin: str) -> tuple
     overlaps = int((np.diff(time) < asked.step).sum()) if asked.step < DAY else 0
     if overlaps:
         notes.append(f"{overlaps:,} bars open before the bar before them has closed")
-    gaps = find_gaps(time, asked)
-    if gaps:
-        notes.append(f"{len(gaps):,} gaps, {sum(gap.missing for gap in gaps):,} bars missing; the first: {gaps[0]}")
-    return asked.name, notes
+    return asked.name, notes + describe_gaps(find_gaps(time, asked))
 
 
 def resample(bars: Bars, timeframe: str) -> Bars:

@@ -240,8 +240,10 @@ def instant(value: When | None, name: str, *, last: bool = False) -> int | None:
         stamp = pd.Timestamp(value)
         stamp = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")
         moment = int(stamp.as_unit("ns").value)
-    except (ValueError, TypeError) as error:  # also NaT, and years that nanoseconds cannot name
+    except (ValueError, TypeError) as error:  # also years that nanoseconds cannot name
         raise bad from error
+    if pd.isna(stamp):
+        raise bad
     if not last:
         return moment
     whole_day = (
@@ -294,8 +296,8 @@ def _not_found(name: str) -> str:
         known += [str(Path(name).with_name(p.name)) for p in beside]
     near = [k for k in known if k.lower() == f"sample:{name.lower()}"]
     near = near or difflib.get_close_matches(name, known, n=3, cutoff=0.6)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ";"
+    hint = f"; did you mean {' or '.join(near)}? Or give" if near else "; give"
     return (
-        f"no bars called {name!r}{hint} give sample:NAME (of {', '.join(sample_names())}), a file's path, "
+        f"no bars called {name!r}{hint} sample:NAME (of {', '.join(sample_names())}), a file's path, "
         "synthetic:seed=1,bars=10000,timeframe=5m, or a name from `genesis data list`"
     )

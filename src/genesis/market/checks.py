@@ -179,6 +179,15 @@ def find_gaps(time: IntArray, timeframe: Timeframe) -> tuple[Gap, ...]:
     return tuple(Gap(int(time[i]), int(time[i + 1]), int(n)) for i, n in zip(holes[keep], absent[keep], strict=True))
 
 
+def describe_gaps(gaps: Sequence[Gap]) -> list[str]:
+    """One line on gaps, or none: `2 gaps, 14 bars missing; the first: …`."""
+    if not gaps:
+        return []
+    missing = sum(gap.missing for gap in gaps)
+    plural = "" if len(gaps) == 1 else "s"
+    return [f"{len(gaps):,} gap{plural}, {missing:,} bar{'' if missing == 1 else 's'} missing; the first: {gaps[0]}"]
+
+
 def _session_breaks(day: IntArray, weekday: IntArray, before: IntArray, after: IntArray, hole: IntArray) -> BoolArray:
     """Which breaks between intraday bars are the market's regular closing."""
     overnight = after > before

@@ -14,7 +14,7 @@ import numpy as np
 from genesis.errors import DataError, MissingExtraError
 from genesis.market.bars import COLUMNS, Bars
 from genesis.market.catalog import keep_bars, stored_path
-from genesis.market.checks import check_arrays, find_gaps, iso
+from genesis.market.checks import check_arrays, describe_gaps, find_gaps, iso
 from genesis.market.files import read_label, read_stored
 from genesis.market.journal import PageJournal
 from genesis.market.timeframe import Timeframe, parse_timeframe
@@ -261,16 +261,13 @@ def _settle(
         column: rows[column] if kept is None else np.concatenate((getattr(kept, column), rows[column]))
         for column in ("time", *COLUMNS)
     }
-    gaps = find_gaps(np.ascontiguousarray(joined["time"]), frame)
-    notes = [f"candles of {market}", "times are opening times in UTC"]
-    if gaps:
-        notes.append(f"{len(gaps):,} gaps, {sum(gap.missing for gap in gaps):,} bars missing; the first: {gaps[0]}")
+    gaps = describe_gaps(find_gaps(np.ascontiguousarray(joined["time"]), frame))
     bars = Bars(
         **joined,
         timeframe=frame.name,
         symbol=about["symbol"],
         source=f"{about['exchange']}:{about['symbol']}",
-        notes=tuple(notes),
+        notes=(f"candles of {market}", "times are opening times in UTC", *gaps),
     )
     label = keep_bars(bars, name, replace=True, extra=about)
     journal.remove()

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import tempfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -51,7 +52,7 @@ def read_file(path: str | os.PathLike[str]) -> Any:
     try:
         with _opened(path) as stream:
             return _read(stream, kind)
-    except (OSError, ValueError, EOFError) as error:  # the parse errors of pyarrow and pandas are ValueErrors
+    except (OSError, ValueError, EOFError, Warning) as error:  # parse errors of pyarrow and pandas are ValueErrors
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(f"{path}: cannot be read as {kind[1:]}: {reason}") from error
 
@@ -73,8 +74,19 @@ def _read(stream: IO[bytes], kind: str) -> Any:
     head = stream.readline().decode("utf-8-sig", errors="replace")
     stream.seek(0)
     separator = max(",;\t|", key=head.count)  # the first wins a draw
-    # round_trip: the default parser may miss the nearest float by one unit in the last place
-    return pd.read_csv(stream, sep=separator, float_precision="round_trip", encoding="utf-8-sig", skipinitialspace=True)
+    # before 3.1 the default parser could miss the nearest float by one unit in the last place
+    old = tuple(int(part) for part in pd.__version__.split(".")[:2]) < (3, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header would be cut short
+        return pd.read_csv(
+            stream,
+            sep=separator,
+            encoding="utf-8-sig",
+            skipinitialspace=True,
+            index_col=False,  # a column too many would become an index, and shift all others
+            low_memory=False,
+            float_precision="round_trip" if old else None,
+        )
 
 
 def write_stored(path: Path, bars: Bars, *, name: str, extra: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from genesis.types import FloatArray
 
 YEAR = 365 * DAY
 LAST = np.datetime64("2262-01-01", "ns").astype(np.int64)  # int64 nanoseconds end in that year
-DECIMALS = 6  # prices are rounded so; rounding is monotone, so low <= open, close <= high survives it
+DIGITS = 9  # significant ones of a price; such rounding is monotone: low <= open, close <= high survives it
 # name: annual drift of the logarithm, volatility as a multiple, mean length in days
 REGIMES = {"bull": (0.35, 0.8, 120.0), "range": (0.0, 0.7, 90.0), "bear": (-0.45, 1.5, 60.0)}
 TAIL_DEGREES = 4.0  # Student-t degrees of freedom of the returns
@@ -139,7 +139,12 @@ def _prices(spec: SyntheticSpec, step: int) -> tuple[FloatArray, ...]:
     down = 0.5 * (move - np.sqrt(move * move - spread * np.log(1.0 - rng.random(n))))
     volume = np.round(1e6 * fraction * 365 * np.exp(0.5 * rng.standard_normal(n) + cluster) * (1 + np.abs(tails)), 2)
     logs = (o, np.maximum(o + up, np.maximum(o, c)), np.minimum(o + down, np.minimum(o, c)), c)
-    return (*(np.round(spec.price * np.exp(x), DECIMALS) for x in logs), volume)
+    return (*(_rounded(spec.price * np.exp(x)) for x in logs), volume)
+
+
+def _rounded(x: FloatArray) -> FloatArray:
+    scale = 10.0 ** (DIGITS - 1 - np.floor(np.log10(x)))
+    return np.rint(x * scale) / scale
 
 
 def _decaying_sum(x: FloatArray, decay: float, begin: float) -> FloatArray:

@@ -1,9 +1,315 @@
-"""Commands of this group."""
+"""`genesis run`, `resume`, `show`, `list`, `export` and `demo`: search, go on, look, pass on."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
 import typer
+import yaml
+
+from genesis.errors import ConfigError
+
+if TYPE_CHECKING:
+    from genesis.run.result import Run
+
+EXIT_CODES = (
+    "Exit codes: 0 done, 2 the study cannot be used, 3 bars, 4 the strategy, 5 the store (another process holds the "
+    "run, say), 6 the stored run is of another study, 7 too many trials failed, 8 an optional package is missing, "
+    "130 stopped by Ctrl-C or SIGTERM after a clean end."
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; progress goes to stderr.")]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", "-w", min=0, help="Processes; the cores there are if left out, 0: none but this one."),
+]
+MaxTrials = Annotated[int | None, typer.Option("--max-trials", min=1, help="Trials to keep in all.")]
+Seconds = Annotated[float | None, typer.Option("--seconds", min=0.0, help="End this session after so long.")]
+RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Folder in which runs are kept, one folder each.")]
+ProgressMode = Annotated[
+    Literal["auto", "live", "log", "json", "quiet"],
+    typer.Option("--progress", help="live: a panel; log: lines; json: one object a line; auto: by where we are."),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override a setting of the study: --set run.patience=300 (may be repeated)."),
+]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its run_id.", show_default=False)]
 
 
 def register(app: typer.Typer) -> None:
     """Add this group's commands to the application."""
+    app.command("run", epilog=EXIT_CODES)(run_command)
+    app.command("resume", epilog=EXIT_CODES)(resume_command)
+    app.command("show")(show_command)
+    app.command("list")(list_command)
+    app.command("export")(export_command)
+    app.command("demo", epilog=EXIT_CODES)(demo_command)
+
+
+def run_command(
+    study: Annotated[Path, typer.Argument(help="The study file (YAML).", show_default=False)],
+    workers: Workers = None,
+    max_trials: MaxTrials = None,
+    seconds: Seconds = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the study.")] = None,
+    run_id: Annotated[str | None, typer.Option("--run-id", help="Name of the run and of its folder.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="Sampler by name: tpe, auto, cmaes, random, grid, …")] = None,
+    settings: Set = None,
+    runs_dir: RunsDir = Path("runs"),
+    progress: ProgressMode = "auto",
+    as_json: Json = False,
+) -> None:
+    """Search a study's parameters; a run of the same name goes on where it stopped.
+
+    The number of workers changes the speed and nothing else: the same seed gives the same trials and scores. Ctrl-C
+    ends the search cleanly; typed again, it loses nothing. Flags win over GENESIS_* variables, those over the file.
+    """
+    flags: dict[str, Any] = {
+        "run.max_trials": max_trials,
+        "run.timeout_seconds": seconds,
+        "run.seed": seed,
+        "run.run_id": run_id,
+        "run.sampler.type": sampler,
+        **_settings(settings),
+    }
+    _search(study, flags, workers=workers, runs_dir=runs_dir, progress=progress, as_json=as_json)
+
+
+def resume_command(
+    run: RunName,
+    workers: Workers = None,
+    max_trials: MaxTrials = None,
+    seconds: Seconds = None,
+    settings: Set = None,
+    runs_dir: RunsDir = Path("runs"),
+    progress: ProgressMode = "auto",
+    as_json: Json = False,
+) -> None:
+    """Go on with a run from its own folder, with a larger budget if you like.
+
+    A larger --max-trials later gives the trials that it would have given at once.
+    """
+    from genesis.run.result import open_run
+
+    kept = open_run(run, runs_dir=runs_dir)
+    flags = {
+        "run.max_trials": max_trials,
+        "run.timeout_seconds": seconds,
+        "run.run_id": kept.path.name,
+        **_settings(settings),
+    }
+    kept.close()
+    _search(
+        kept.path / "study.yaml", flags, workers=workers, runs_dir=kept.path.parent, progress=progress, as_json=as_json
+    )
+
+
+def show_command(
+    run: RunName,
+    trial: Annotated[int | None, typer.Option(help="Show one trial: its score, why, and what it traded.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many of the best trials.")] = 10,
+    runs_dir: RunsDir = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """Show a run: its best trials with the holdout beside them, what was tried, where the time went.
+
+    Works while the run goes on, from another terminal.
+    """
+    from genesis.commands import run_tables as tables
+    from genesis.run.result import open_run
+
+    kept = open_run(run, runs_dir=runs_dir)
+    if trial is not None:
+        result = kept.trial(trial)
+        if as_json:
+            tables.print_json(tables.trial_document(result))
+            return
+        from genesis.diagnose.explain import explain_trial
+
+        print(explain_trial(result).text())  # noqa: T201 - a command prints
+        if result.traceback:
+            print(result.traceback)  # noqa: T201
+    elif as_json:
+        tables.print_json(tables.run_document(kept, top=top))
+    else:
+        tables.print_run(kept, _console(), top=top)
+
+
+def list_command(runs_dir: RunsDir = Path("runs"), as_json: Json = False) -> None:
+    """List the runs that are kept."""
+    from genesis.commands import run_tables as tables
+    from genesis.run.result import list_runs
+
+    runs = list_runs(runs_dir)
+    if as_json:
+        tables.print_json(
+            [
+                {
+                    "run_id": one.run_id,
+                    "path": str(one.path),
+                    "trials": one.count,
+                    "stop_reason": one.stop_reason,
+                    "best": best[0].score if (best := one.top(1)) else None,
+                }
+                for one in runs
+            ]
+        )
+    elif runs:
+        _console().print(tables.runs_table(runs))
+    else:
+        print(f"no runs in {runs_dir}; `genesis demo` or `genesis run study.yaml` makes one")  # noqa: T201
+
+
+def export_command(
+    run: RunName,
+    optuna: Annotated[
+        str | None,
+        typer.Option(help="Optuna storage: sqlite:///FILE, postgresql://…, journal:FILE.", show_default=False),
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the trials as a CSV file.", show_default=False)] = None,
+    parquet: Annotated[
+        Path | None, typer.Option(help="Write the trials as a Parquet file.", show_default=False)
+    ] = None,
+    best: Annotated[
+        int | None, typer.Option(min=1, help="Only the best N and as many spread evenly over the rest.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the Optuna study; the run_id if left out.")] = None,
+    runs_dir: RunsDir = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """Pass a run on: into an Optuna storage, for optuna-dashboard and Optuna's plots, or as a table.
+
+    Exporting to Optuna again adds the trials that are new.
+    """
+    from genesis.commands import run_tables as tables
+    from genesis.run.mirror import export_optuna
+    from genesis.run.result import open_run
+
+    kept = open_run(run, runs_dir=runs_dir)
+    if optuna is None and csv is None and parquet is None:
+        raise ConfigError("export: nothing to write to; give --optuna URL, --csv FILE or --parquet FILE")
+    done: dict[str, Any] = {"run_id": kept.run_id}
+    if optuna is not None:
+        done["optuna"] = {"url": optuna, "study": name or kept.run_id, "added": export_optuna(kept, optuna, name, best)}
+    if csv is not None:
+        kept.trials().to_csv(csv, index=False)
+        done["csv"] = str(csv)
+    if parquet is not None:
+        kept.trials().to_parquet(parquet, index=False)
+        done["parquet"] = str(parquet)
+    if as_json:
+        tables.print_json(done)
+        return
+    if optuna is not None:
+        print(f"{done['optuna']['added']:,} trials added to the study {done['optuna']['study']!r} in {optuna}")  # noqa: T201
+    for file in (csv, parquet):
+        if file is not None:
+            print(f"{kept.count:,} trials written to {file}")  # noqa: T201
+
+
+def demo_command(
+    workers: Workers = None,
+    max_trials: MaxTrials = None,
+    runs_dir: RunsDir = Path("runs"),
+    progress: ProgressMode = "auto",
+    as_json: Json = False,
+) -> None:
+    """Search the bundled example: the fibonacci strategy on real IBM bars, judged on two years it never saw.
+
+    Typed again, it goes on where it stopped, or says that it is complete and how to extend it.
+    """
+    with as_file(files("genesis.examples") / "demo.yaml") as study:
+        _search(
+            study,
+            {"run.max_trials": max_trials},
+            workers=workers,
+            runs_dir=runs_dir,
+            progress=progress,
+            as_json=as_json,
+            report=True,
+        )
+
+
+def _search(
+    study: Path,
+    flags: Mapping[str, Any],
+    *,
+    workers: int | None,
+    runs_dir: Path,
+    progress: Literal["auto", "live", "log", "json", "quiet"],
+    as_json: bool,
+    report: bool = False,
+) -> None:
+    """Run, print what came of it and what to type next; an interrupted run exits with 130."""
+    from genesis.commands import run_tables as tables
+    from genesis.config import load_study
+    from genesis.report.live import make_display
+    from genesis.run.study import optimize
+
+    config = load_study(study, flags=flags)
+    if not as_json:
+        for note in config.notes:
+            print(f"note: {note}", file=sys.stderr)  # noqa: T201
+    with make_display(progress) as display:
+        run = optimize(config, workers=workers, progress=display, runs_dir=runs_dir)
+    page = _report(run) if report and run.stop_reason != "interrupted" else None
+    if as_json:
+        tables.print_json(tables.run_document(run) | {"report": str(page) if page else None})
+    else:
+        tables.print_run(run, _console())
+        _say_what_next(run, config.run.max_trials, page)
+    if run.stop_reason == "interrupted":
+        raise typer.Exit(130)
+
+
+def _report(run: Run) -> Path:
+    from genesis.report.html import write_report
+
+    return Path(write_report(run.path))
+
+
+def _say_what_next(run: Run, budget: int | None, page: Path | None) -> None:
+    lines = []
+    more = 2 * (budget or run.count)
+    if run.stop_reason == "interrupted":
+        lines.append(f"Stopped. To go on: genesis resume {run.path}")
+    elif run.stop_reason == "trials" and not run.summary.get("new_trials"):
+        lines.append(f"Complete: all {run.count:,} trials were kept before, nothing was run.")
+    if page is not None:
+        lines.append(f"report:   {page}")
+    lines.append("next:")
+    if run.stop_reason in ("trials", "seconds", "plateau"):
+        extra = f" --max-trials {more}" if run.stop_reason == "trials" else ""
+        lines.append(f"  genesis resume {run.path}{extra}")
+    best = run.top(1)
+    if best:
+        lines.append(f"  genesis show {run.path} --trial {best[0].number}")
+    if page is None:
+        lines.append(f"  genesis report {run.path}")
+    lines.append(f"  genesis export {run.path} --optuna sqlite:///{run.run_id}.db")
+    print("\n".join(lines))  # noqa: T201 - a command prints
+
+
+def _settings(texts: list[str] | None) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for text in texts or ():
+        path, equals, value = text.partition("=")
+        if not equals or not path:
+            raise ConfigError(f"--set {text!r}: write --set PATH=VALUE, for example --set run.patience=300")
+        try:
+            found[path] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {text!r}: the value is not YAML ({error})") from error
+    return found
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=140)

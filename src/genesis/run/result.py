@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from genesis.errors import GenesisError, StoreError
 from genesis.run.holdout import finalists, stored_holdout
+from genesis.search.space import Space
 from genesis.trials.store import RunStore
 from genesis.types import TrialResult
 
@@ -52,6 +53,12 @@ class Run:
     def study(self) -> dict[str, Any]:
         """The study as it was recorded when the run began."""
         return self.store.study
+
+    @cached_property
+    def space(self) -> Space:
+        """What was searched."""
+        config = self.study["config"]
+        return Space.from_spec(config["parameters"], rules=config.get("rules", ()))
 
     @property
     def count(self) -> int:

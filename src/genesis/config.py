@@ -488,6 +488,8 @@ def _sentence(error: Any) -> str:
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".") or "study"
     kind, given, context = error["type"], error.get("input"), error.get("ctx") or {}
     section, leaf = _model_at(loc[:-1]), str(loc[-1]) if loc else ""
+    if kind == "invalid_key":
+        return f"{path}: is not a key here; keys are text"
     if kind == "extra_forbidden":
         known = list(section.model_fields) if section else []
         hint = _misplaced(leaf, known)
@@ -514,9 +516,9 @@ _ALLOWED = {
     "dict_type": "a mapping",
     "model_type": "a mapping",
     "literal_error": "one of {expected}",
-    "greater_than_equal": "{ge} or more",
-    "greater_than": "above {gt}",
-    "less_than_equal": "{le} or less",
+    "greater_than_equal": "{ge:.12g} or more",
+    "greater_than": "above {gt:.12g}",
+    "less_than_equal": "{le:.12g} or less",
     "string_too_short": "text of at least one character",
 }
 

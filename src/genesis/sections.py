@@ -15,7 +15,7 @@ from genesis.settings import LARGEST_SEED, MOST_CONCURRENT
 
 SAMPLERS = (
     "auto", "tpe", "random", "grid", "brute", "cmaes", "qmc", "gp", "nsga2", "nsga3",
-    "optuna-tpe", "optuna-random", "optuna-brute", "rustuna-tpe",
+    "optuna-tpe", "optuna-random", "optuna-brute",
 )  # fmt: skip
 """The samplers a study can name; `search.samplers` makes them."""
 

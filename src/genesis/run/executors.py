@@ -123,8 +123,10 @@ class SerialExecutor:
         """Run trials for about `TARGET_CHUNK_SECONDS`, at least one."""
         results: list[TrialResult] = []
         start = time.perf_counter()
-        while self._queue and time.perf_counter() - start < TARGET_CHUNK_SECONDS:
+        while self._queue:
             results.append(run_trial(self._evaluate, self._queue.popleft(), self._report))
+            if time.perf_counter() - start >= TARGET_CHUNK_SECONDS:
+                break
         self._busy_seconds += time.perf_counter() - start
         return results
 

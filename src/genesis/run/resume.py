@@ -17,8 +17,9 @@ from genesis.search.samplers import BatchSampler
 from genesis.trials.codec import json_dumps, json_loads
 from genesis.trials.store import Duplicate, History, RunStore, Stored
 
-REPLAY_BY_ASKING = frozenset({"cmaes", "qmc", "nsga2", "nsga3", "rustuna-tpe"})
-"""Samplers that keep state which told results alone do not bring back; their asks are repeated, which is cheap."""
+REPLAYED_BY_TELLING = frozenset({"tpe", "auto", "random", "grid", "brute"})
+"""Samplers that told results bring back exactly. The others keep state of their own: their asks are repeated too, which
+takes as long as it took the first time, trials excepted."""
 
 
 def differences(stored: Any, asked: Any, path: str = "") -> list[str]:
@@ -67,7 +68,7 @@ def restore(
     if not len(history) and not duplicates:
         return Restored()
     past = _Past(store, history, duplicates, proposer.seed)
-    first = 0 if sampler_name in REPLAY_BY_ASKING else max(0, past.last - lag)
+    first = max(0, past.last - lag) if sampler_name in REPLAYED_BY_TELLING else 0
     told = max(0, first - lag)
     values.put(history.numbers, history.scores, history.violation, history.states)
     settled, next_number = past.before(first)

@@ -72,17 +72,21 @@ class FeatureCache:
     def _load(self, key: Key) -> FloatArray | None:
         if self.folder is None:
             return None
-        path = self.folder / key_filename(key)
+        path = self.path_of(key)
         if not path.exists():
             return None
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))  # a plain view: the type compiled for
 
+    def path_of(self, key: Key) -> Path:
+        """Where the folder keeps this key, whether it is there or not."""
+        if self.folder is None:
+            raise StrategyError("this feature cache has no folder; make it with FeatureCache(folder=…)")
+        return self.folder / key_filename(key)
+
     def save(self, key: Key, array: FloatArray) -> Path:
         """Keep an array in the folder: written beside its place and moved there whole."""
-        if self.folder is None:
-            raise StrategyError("this feature cache has no folder to save into; make it with FeatureCache(folder=…)")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / key_filename(key)
+        path = self.path_of(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_suffix(f".{os.getpid()}.part")
         with beside.open("wb") as file:
             np.save(file, array, allow_pickle=False)

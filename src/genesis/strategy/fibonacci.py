@@ -17,6 +17,7 @@ from genesis.strategy import gates
 from genesis.strategy.confidence import lost, score
 from genesis.strategy.features import Features
 from genesis.strategy.fibonacci_parameters import PARAMETERS, P
+from genesis.strategy.needs import Need
 from genesis.strategy.parameters import Settings
 from genesis.types import FloatArray, Int8Array, IntArray, Opposite, Params, Rules, Signals
 
@@ -41,12 +42,45 @@ def auto_higher(timeframe: str) -> str | None:
     return None
 
 
+def resolve_higher(base: str, wanted: str) -> str | None:
+    """The timeframe that the parameter `htf` means on bars of `base`; None for no higher one."""
+    if wanted == "auto":
+        return auto_higher(base)
+    return None if wanted == "none" else wanted
+
+
+def _needs() -> tuple[Need, ...]:
+    atr, ema = "features.atr_period", "features.ema_period"
+    zone = "thresholds.signal_adaptation"
+    swing = {"left": "ltf_fib.swing_left", "right": "ltf_fib.swing_right"}
+    wide = {"left": "htf_fib.swing_left", "right": "htf_fib.swing_right"}
+    return (
+        Need("atr", {"period": atr}),
+        Need("rsi", {"period": "features.rsi_period"}),
+        Need("ema_distance", {"period": ema, "atr_period": atr}),
+        Need("ema_rise", {"period": ema, "bars": "features.slope_bars", "atr_period": atr}),
+        Need("bollinger_position", {"period": "features.bollinger_period"}),
+        Need("adx", {"period": "features.adx_period"}),
+        Need("atr_ratio", {"period": atr, "slow": "features.atr_slow_period"}),
+        Need("fib_nearness", {**swing, "atr_period": atr}),
+        Need("swing_high", swing),
+        Need("swing_low", swing),
+        Need("ema_gap", {"period": "regime.ema_period"}),
+        Need("atr_percentile", {"period": f"{zone}.atr_period", "window": f"{zone}.percentile_window"}),
+        Need("ema_gap", {"period": "regime.htf_ema_period"}, "htf", resolve_higher),
+        Need("swing_high", wide, "htf", resolve_higher),
+        Need("swing_low", wide, "htf", resolve_higher),
+    )
+
+
 class Fibonacci:
     """Confidence from a logistic model, gated by Fibonacci ladders; every parameter is in PARAMETERS."""
 
     id: ClassVar[str] = "fibonacci"
     version: ClassVar[str] = "1"
     higher: ClassVar[str | None] = "auto"
+    defaults: ClassVar[dict[str, Any]] = PARAMETERS.defaults
+    needs: ClassVar[tuple[Need, ...]] = _needs()
     space: ClassVar[dict[str, Any]] = {
         "thresholds": {
             "entry_conf_overall": {"type": "float", "low": 0.25, "high": 0.45, "step": 0.01},
@@ -139,9 +173,8 @@ def _ask_ladder(
 
 def _higher(settings: Settings, features: Features) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Gap to the mean, swing high and swing low of the higher timeframe; all NaN where there is none."""
-    wanted = settings.other["htf"]
-    timeframe = auto_higher(features.bars.timeframe) if wanted == "auto" else wanted
-    if timeframe is None or timeframe == "none":
+    timeframe = resolve_higher(features.bars.timeframe, settings.other["htf"])
+    if timeframe is None:
         unknown = features.unknown
         return unknown, unknown, unknown
     higher = features.higher(timeframe)

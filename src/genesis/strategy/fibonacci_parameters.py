@@ -160,7 +160,7 @@ def _rows() -> list[Row]:
             "bars in a row that must agree on the direction; 0 and 1: none",
         ),
         ("gates.cooldown_bars", 3, whole(0, 10_000_000), "bars without an entry signal after an entry signal"),
-        ("model.bias", -1.0, weight, "log odds of either direction with every feature neutral"),
+        ("model.bias", -1.1, weight, "log odds of either direction with every feature neutral"),
         ("model.weights.rsi", -0.3, weight, "of (RSI - 50) / 50"),
         ("model.weights.ema_distance", 0.15, weight, "of (close - EMA) / ATR"),
         ("model.weights.ema_slope", 0.9, weight, "of the EMA's rise over slope_bars bars, in ATRs"),

@@ -158,29 +158,37 @@ def adx(high: FloatArray, low: FloatArray, close: FloatArray, period: int) -> Fl
 def stddev(x: FloatArray, period: int) -> FloatArray:
     """Population standard deviation of the last `period` values; exactly 0 where they are all equal.
 
-    Welford's update for a sliding window: no difference of large squares, so no false variance on high prices.
+    Welford's update for a sliding window, which carries a rounding error of the largest spread it has held; so the
+    window is summed afresh where the spread has fallen far below that, and every 4,096 bars.
     """
     n = x.shape[0]
     out = np.full(n, np.nan)
     mean = 0.0
     spread = 0.0
+    peak = -1.0
+    fresh = 0
     same = 0
     for i in range(n):
         same = same + 1 if i and x[i] == x[i - 1] else 1
-        if i < period:
-            delta = x[i] - mean
-            mean += delta / (i + 1)
-            spread += delta * (x[i] - mean)
-        else:
+        if i < period - 1:
+            continue
+        if peak >= 0.0:
             old = x[i - period]
             before = mean
             mean += (x[i] - old) / period
             spread += (x[i] - old) * (x[i] - mean + old - before)
-        if same >= period:
-            mean = x[i]
+            peak = max(peak, spread)
+        if spread <= 1e-3 * peak or peak < 0.0 or i - fresh > 4096:
+            mean = 0.0
+            for j in range(period):
+                mean += x[i - period + 1 + j]
+            mean /= period
             spread = 0.0
-        if i >= period - 1:
-            out[i] = math.sqrt(max(spread, 0.0) / period)
+            for j in range(period):
+                spread += (x[i - period + 1 + j] - mean) ** 2
+            peak = spread
+            fresh = i
+        out[i] = math.sqrt(spread / period) if same < period else 0.0
     return out
 
 

@@ -141,9 +141,10 @@ class ParameterTable:
             node = node.setdefault(group, {})
         node[leaf] = parameter
 
-    def index(self, path: str) -> int:
-        """Place of a numeric parameter in the flat vector."""
-        return self.parameters[path].index
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Every parameter's default by dotted path."""
+        return {path: item.default for path, item in self.parameters.items()}
 
     def read(self, params: Mapping[str, Any]) -> Settings:
         """Defaults overlaid with `params`; StrategyError names an unknown path or a value that is not allowed."""

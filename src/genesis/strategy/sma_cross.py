@@ -8,6 +8,7 @@ import numpy as np
 
 from genesis.engine.compile import jit
 from genesis.strategy.features import Features
+from genesis.strategy.needs import Need
 from genesis.strategy.parameters import ParameterTable, choice, whole
 from genesis.types import FloatArray, Int8Array, Params, Rules, Signals
 
@@ -46,7 +47,8 @@ class SmaCross:
     id: ClassVar[str] = "sma_cross"
     version: ClassVar[str] = "1"
     higher: ClassVar[str | None] = None
-    needs: ClassVar[tuple[Any, ...]] = (("sma", {"period": "fast"}), ("sma", {"period": "slow"}))
+    defaults: ClassVar[dict[str, Any]] = PARAMETERS.defaults
+    needs: ClassVar[tuple[Need, ...]] = (Need("sma", {"period": "fast"}), Need("sma", {"period": "slow"}))
     space: ClassVar[dict[str, Any]] = {
         "fast": {"type": "int", "low": 5, "high": 50},
         "slow": {"type": "int", "low": 20, "high": 200},

@@ -85,12 +85,17 @@ class Window:
         return cut
 
 
+def fast_windows() -> bool:
+    """Whether GENESIS_FAST_WINDOW asks for views in place of copies; it changes the speed and never an answer."""
+    return os.environ.get(FAST_WINDOW, "").strip().lower() in ("1", "true", "yes", "on")
+
+
 def run_on_bar(strategy: Any, params: Params, features: Features, ref: str) -> Signals:
     """Call `start(params)` if there is one, then `on_bar(window)` at every bar, and gather its answers.
 
     An answer is as `Answers` describes; None is nothing. `rules(params)`, if there is one, gives the position rules.
     """
-    window = Window(features, params, share=os.environ.get(FAST_WINDOW, "0") not in ("", "0"))
+    window = Window(features, params, share=fast_windows())
     start = getattr(strategy, "start", None)
     if callable(start):
         start(params)

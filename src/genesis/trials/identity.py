@@ -1,35 +1,39 @@
 """What makes two parameter sets the same: canonical bytes, their keys, and the bounded caches over them.
 
 The bytes are UTF-8 JSON with sorted keys and no spaces (docs/identity.md pins them with golden keys). orjson writes
-them directly for plain values; anything it cannot say is written by `_Writer`, which defines the rules.
+them directly for plain values; the rest is written by `genesis.trials.canonical`, which defines the rules.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 import math
 import threading
-from collections.abc import Iterable, Mapping
-from decimal import Decimal
+from collections.abc import Mapping
 from enum import Enum
 from functools import lru_cache
 from hashlib import sha256
-from pathlib import PurePath
 from typing import Any
-from uuid import UUID
 
-import numpy as np
 import orjson
 
 from genesis.errors import ParameterError
+from genesis.trials.canonical import OPTIONS as _OPTIONS
+from genesis.trials.canonical import orjson_agrees, write
 
 TRIAL_KEY_LIMIT, TRIAL_KEY_KEPT = 10_000, 8_000
 SIGNATURE_LIMIT, SIGNATURE_KEPT = 5_000, 4_000
 _CACHED_BYTES = 4_096  # longer sets are hashed each time: 10,000 of them would be an unbounded cache
-_OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
-_dumps = orjson.dumps
+_BRACE = 0x7B
 _DIGITS = bytes(0x30 if 0x30 <= byte <= 0x39 else byte for byte in range(256))
 _EXACT_DIGITS = 15  # every decimal of at most 15 significant digits survives a round trip through float64
+
+
+def _cannot(*_: Any) -> bytes:
+    raise TypeError
+
+
+# An orjson that writes a plain value in its own way is not asked: every key goes the slow, defining road.
+_dumps = orjson.dumps if orjson_agrees() else _cannot
 
 
 class BoundedCache(dict[bytes, str]):
@@ -41,14 +45,8 @@ class BoundedCache(dict[bytes, str]):
         self.kept = kept
         self._trimming = threading.Lock()
 
-    def keep(self, raw: bytes, key: str) -> None:
-        """Remember `key` for `raw`."""
-        # orjson's bytes sit in a buffer sized for more; keeping a copy lets it reuse that buffer (2.4 µs a call).
-        self[b"%b" % raw] = key
-        if len(self) > self.limit:
-            self._trim()
-
-    def _trim(self) -> None:
+    def trim(self) -> None:
+        """Cut back if there are more entries than the limit."""
         with self._trimming:
             if len(self) > self.limit:
                 for raw in list(self)[: len(self) - self.kept]:
@@ -64,6 +62,9 @@ def trial_key(params: Mapping[str, Any]) -> str:
 
     Raises `ParameterError` naming the dotted path of a value that has no identity (NaN, infinity, an unknown type, a
     key that is not text).
+
+    >>> trial_key({"b": 1, "a": [1.0, True]}) == trial_key({"a": [1.0, True], "b": 1})
+    True
     """
     try:
         raw = _dumps(params, None, _OPTIONS)
@@ -72,11 +73,15 @@ def trial_key(params: Mapping[str, Any]) -> str:
     key = trial_key_cache.get(raw)
     if key is not None:
         return key
-    # `null` may be a NaN that orjson hid, and such bytes are never cached, so a hit needs no such look.
-    if raw.find(b"null") >= 0 or raw.find(b"-0.0") >= 0 or raw[0] != 0x7B or len(raw) > _CACHED_BYTES:
-        return sha256(canonical_bytes(params)).hexdigest()
-    key = sha256(raw).hexdigest()
-    trial_key_cache.keep(raw, key)
+    # orjson hides a NaN as `null`, and such bytes are never cached: what is found in the cache needs no look.
+    if raw.find(b"null") >= 0 or raw[0] != _BRACE:
+        return sha256(_checked(params, raw)).hexdigest()
+    key = sha256(raw if raw.find(b"-0.0") < 0 else _checked(params, raw)).hexdigest()
+    if len(raw) <= _CACHED_BYTES:
+        # orjson's bytes sit in a buffer sized for more; keeping a copy lets it have that back (saves 2.4 µs a call).
+        trial_key_cache[b"%b" % raw] = key
+        if len(trial_key_cache) > TRIAL_KEY_LIMIT:
+            trial_key_cache.trim()
     return key
 
 
@@ -84,25 +89,30 @@ def param_signature(params: Mapping[str, Any], precision: int = 10) -> str:
     """64 hex digits, equal exactly when the parameters are once every float is rounded to `precision` decimals.
 
     Integers, booleans and text are compared as they are: 1 and 1.0 differ, as in `trial_key`; -0.0 is 0.0.
-    Raises `ParameterError` as `trial_key` does, and for a precision that is not an integer.
+    Raises `ParameterError` as `trial_key` does, and for a precision that is not a whole number from 0 on.
+
+    >>> param_signature({"a": 0.1 + 0.2}) == param_signature({"a": 0.3}), param_signature({"a": 1}, precision=2)[:8]
+    (True, '015abd7f')
     """
     try:
         raw = _dumps(params, None, _OPTIONS)
     except TypeError:
-        return sha256(_rounded_bytes(params, precision)).hexdigest()
+        return sha256(write(params, _checked_precision(precision))).hexdigest()
     tagged = raw if precision == 10 else raw + b"%a" % (precision,)  # `raw` ends in a brace: no two tags collide
     key = signature_cache.get(tagged)
     if key is not None:
         return key
-    if raw.find(b"null") >= 0 or raw[0] != 0x7B or len(raw) > _CACHED_BYTES:
-        return sha256(_rounded_bytes(params, precision)).hexdigest()
+    find = raw.translate(_DIGITS).find
     long_fraction, long_whole = _rounding_marks(precision)
-    shape = raw.translate(_DIGITS)
-    find = shape.find
-    if find(long_fraction) >= 0 or find(long_whole) >= 0 or find(b"0e") >= 0 or find(b"-0.") >= 0:
-        raw = _rounded_bytes(params, precision)
-    key = sha256(raw).hexdigest()
-    signature_cache.keep(tagged, key)
+    same = find(long_fraction) < 0 and find(long_whole) < 0 and find(b"0e") < 0 and find(b"-0.") < 0
+    if raw.find(b"null") >= 0 or raw[0] != _BRACE:
+        raw = _checked(params, raw)
+        return sha256(raw if same else _rounded_bytes(params, precision)).hexdigest()
+    key = sha256(raw if same else _rounded_bytes(params, precision)).hexdigest()
+    if len(tagged) <= _CACHED_BYTES:
+        signature_cache[b"%b" % tagged] = key
+        if len(signature_cache) > SIGNATURE_LIMIT:
+            signature_cache.trim()
     return key
 
 
@@ -111,10 +121,8 @@ def canonical_bytes(params: Mapping[str, Any]) -> bytes:
     try:
         raw = _dumps(params, None, _OPTIONS)
     except TypeError:
-        raw = b""
-    if raw[:1] == b"{" and b"null" not in raw and b"-0.0" not in raw:
-        return raw
-    return _Writer(None).write(params)
+        return write(params)
+    return _checked(params, raw)
 
 
 def result_key(key: str, context: Mapping[str, Any]) -> str:
@@ -128,141 +136,55 @@ def clear_caches() -> None:
     signature_cache.clear()
 
 
+def _checked(params: Mapping[str, Any], raw: bytes) -> bytes:
+    """`raw`, or what should stand there if it hides a NaN or writes -0.0."""
+    hides = raw.find(b"null") >= 0 and not _is_finite(params)
+    if hides or raw[0] != _BRACE or any(raw.find(b"-0.0" + end) >= 0 for end in (b",", b"}", b"]")):
+        return write(params)
+    return raw
+
+
+def _is_finite(node: Any) -> bool:
+    """False if a float in a tree orjson could write (so: no deeper than it goes) is NaN or infinite, or may be."""
+    if node is None or isinstance(node, (str, int)):
+        return not isinstance(node, Enum)
+    if isinstance(node, float):
+        return math.isfinite(node)
+    if isinstance(node, dict):
+        return all(map(_is_finite, node.values()))
+    return isinstance(node, (list, tuple)) and all(map(_is_finite, node))
+
+
 def _rounded_bytes(params: Mapping[str, Any], precision: int) -> bytes:
-    _rounding_marks(precision)
-    return _Writer(precision).write(params)
+    try:
+        return _dumps(_rounded(params, precision), None, _OPTIONS)
+    except (TypeError, OverflowError):  # an unusual type
+        return write(params, precision)
+
+
+def _rounded(node: Any, precision: int) -> Any:
+    """A copy with every float rounded, of a tree orjson could write; TypeError for types it takes for others."""
+    kind = type(node)
+    if kind is float:
+        return round(node, precision) + 0.0  # adding zero turns -0.0 into 0.0 and changes nothing else
+    if kind is dict:
+        return {key: _rounded(value, precision) for key, value in node.items()}
+    if kind is list or kind is tuple:
+        return [_rounded(value, precision) for value in node]
+    if kind is str or kind is int or kind is bool or node is None:
+        return node
+    raise TypeError
+
+
+def _checked_precision(precision: int) -> int:
+    if isinstance(precision, bool) or not isinstance(precision, int) or precision < 0:
+        raise ParameterError(f"precision: {precision!r} is not a number of decimals; use a whole number such as 10")
+    return precision
 
 
 @lru_cache(maxsize=64)
 def _rounding_marks(precision: int) -> tuple[bytes, bytes]:
     # With digits mapped to 0: a float with more than `precision` decimals, or so long a whole part that whole and
     # decimals pass 15 digits together. Without either (and no exponent), rounding returns the same float.
-    if isinstance(precision, bool) or not isinstance(precision, int):
-        raise ParameterError(f"precision: {precision!r} is not a whole number of decimals; use one such as 10")
-    decimals = max(precision, 0)
-    whole = max(_EXACT_DIGITS - decimals, 0)
-    return b"." + b"0" * (decimals + 1), b"0" * (whole + 1) + b"."
-
-
-class _Writer:
-    """Writes canonical bytes without recursion; `precision` rounds floats first, None leaves them."""
-
-    def __init__(self, precision: int | None) -> None:
-        self._precision = precision
-
-    def write(self, params: Mapping[str, Any]) -> bytes:
-        if not isinstance(params, Mapping):
-            raise ParameterError(f"parameters: {type(params).__name__} came; give a mapping of names to values")
-        out: list[bytes] = []
-        todo: list[Any] = [(params, ())]
-        while todo:
-            item = todo.pop()
-            if isinstance(item, bytes):
-                out.append(item)
-            else:
-                self._node(item[0], item[1], out, todo)
-        return b"".join(out)
-
-    def _node(self, value: Any, path: tuple[Any, ...], out: list[bytes], todo: list[Any]) -> None:
-        value = _plain(value, path)
-        if isinstance(value, Mapping):
-            todo.append(b"}")
-            for index, (name, child) in reversed(list(enumerate(_sorted_items(value, path)))):
-                todo.append((child, (path, name)))
-                todo.append((b"," if index else b"") + _dumps(name) + b":")
-            todo.append(b"{")
-        elif isinstance(value, (list, tuple)):
-            todo.append(b"]")
-            for index in range(len(value) - 1, -1, -1):
-                todo.append((value[index], (path, index)))
-                if index:
-                    todo.append(b",")
-            todo.append(b"[")
-        elif isinstance(value, (set, frozenset)):
-            members = sorted({self._member(child, path) for child in value})
-            out.append(b"[" + b",".join(members) + b"]")
-        else:
-            out.append(self._leaf(value, path))
-
-    def _member(self, value: Any, path: tuple[Any, ...]) -> bytes:
-        out: list[bytes] = []
-        todo: list[Any] = [(value, (path, "{}"))]
-        while todo:
-            item = todo.pop()
-            if isinstance(item, bytes):
-                out.append(item)
-            else:
-                self._node(item[0], item[1], out, todo)
-        return b"".join(out)
-
-    def _leaf(self, value: Any, path: tuple[Any, ...]) -> bytes:
-        if value is None or isinstance(value, bool):
-            return _dumps(value)
-        if isinstance(value, int):
-            return b"%d" % value
-        if isinstance(value, float):
-            return self._float(float(value), path)
-        if isinstance(value, Decimal):
-            return self._decimal(value, path)
-        if isinstance(value, str):
-            return _text(value, path)
-        raise ParameterError(
-            f"{_dotted(path)}: {type(value).__name__} has no identity; use numbers, text, booleans, None, lists "
-            "or mappings"
-        )
-
-    def _float(self, value: float, path: tuple[Any, ...]) -> bytes:
-        if not math.isfinite(value):
-            raise ParameterError(f"{_dotted(path)}: {value!r} is not a finite number; give a finite one or None")
-        if self._precision is not None:
-            value = round(value, self._precision)
-        return _dumps(value + 0.0)  # adding zero turns -0.0 into 0.0 and changes nothing else
-
-    def _decimal(self, value: Decimal, path: tuple[Any, ...]) -> bytes:
-        near = float(value) if value.is_finite() else math.nan
-        if self._precision is not None or not math.isfinite(near) or Decimal(repr(near)) == value:
-            return self._float(near, path)
-        return b"%s" % format(value.normalize(), "f").encode()
-
-
-def _plain(value: Any, path: tuple[Any, ...]) -> Any:
-    while isinstance(value, Enum):
-        value = value.value
-    if isinstance(value, (np.generic, np.ndarray)):
-        if value.dtype.kind not in "biufUO":
-            raise ParameterError(f"{_dotted(path)}: NumPy {value.dtype} has no identity; use numbers or text")
-        return value.tolist()
-    if isinstance(value, (dt.datetime, dt.date, dt.time)):
-        return value.isoformat()
-    if isinstance(value, PurePath):
-        return value.as_posix()
-    return str(value) if isinstance(value, UUID) else value
-
-
-def _sorted_items(value: Mapping[Any, Any], path: tuple[Any, ...]) -> Iterable[tuple[str, Any]]:
-    named: dict[str, Any] = {}
-    for key, child in value.items():
-        name = key.value if isinstance(key, Enum) else key
-        if not isinstance(name, str):
-            raise ParameterError(f"{_dotted(path)}: the key {key!r} is not text; write it as {str(key)!r}")
-        name = str.__str__(name)
-        if name in named:
-            raise ParameterError(f"{_dotted((path, name))}: two keys of one mapping write the same name; keep one")
-        _text(name, (path, "<key>"))
-        named[name] = child
-    return [(name, named[name]) for name in sorted(named)]
-
-
-def _text(value: str, path: tuple[Any, ...]) -> bytes:
-    try:
-        return _dumps(str.__str__(value))
-    except TypeError as exc:
-        raise ParameterError(f"{_dotted(path)}: {value!r} is not valid Unicode; remove the lone surrogate") from exc
-
-
-def _dotted(path: tuple[Any, ...]) -> str:
-    names: list[str] = []
-    while path:
-        path, name = path
-        names.append(f"[{name}]" if isinstance(name, int) else f".{name}")
-    return "".join(reversed(names)).removeprefix(".") or "parameters"
+    decimals = min(_checked_precision(precision), 400)  # no float has more than 324 written decimals
+    return b"." + b"0" * (decimals + 1), b"0" * (max(_EXACT_DIGITS - decimals, 0) + 1) + b"."

@@ -11,6 +11,7 @@ import numpy as np
 
 from genesis.config import concurrency_for
 from genesis.diagnose.findings import Finding
+from genesis.search.samplers import startup_trials
 from genesis.types import FloatArray
 
 DUPLICATE_WARNING = 0.5
@@ -55,11 +56,6 @@ def spreads(space: Any, vectors: FloatArray) -> list[Spread]:
         used = float(np.exp(-(share * np.log(share)).sum()))
         found.append(Spread(column.path, len(counts), used, column.count))
     return sorted(found, key=lambda spread: spread.used / min(spread.possible or math.inf, len(recent)))
-
-
-def startup_trials(concurrency: int) -> int:
-    """Random trials before TPE should model: max(25, 5 x concurrency)."""
-    return max(25, 5 * concurrency)
 
 
 def diagnose_duplicates(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from genesis.types import FloatArray, TrialResult
 
 ZERO_TRADE_WARNING = 0.5
 _LEAST_SIDE = 5
+_EVIDENCE = 4.0  # standard errors; the threshold is chosen among all, so 2 would be met by chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,14 @@ class Region:
     def contrast(self) -> float:
         """Share without trades inside minus outside."""
         return self.closed / self.inside - self.outside_closed / max(self.outside, 1)
+
+    @property
+    def evidence(self) -> float:
+        """The contrast in standard errors of two equal shares."""
+        count = self.inside + self.outside
+        share = (self.closed + self.outside_closed) / count
+        spread = share * (1.0 - share) * (1.0 / self.inside + 1.0 / max(self.outside, 1))
+        return self.contrast / math.sqrt(spread) if spread > 0.0 else 0.0
 
 
 def gate_counts(results: Sequence[TrialResult]) -> dict[str, int]:
@@ -72,7 +82,7 @@ def closed_regions(space: Any, vectors: FloatArray, silent: np.ndarray[Any, Any]
             if column.kind == "categorical"
             else _closed_side(column, values[known], silent[known])
         )
-        if region is not None and region.contrast >= 0.2:
+        if region is not None and region.contrast >= 0.2 and region.evidence >= _EVIDENCE:
             regions.append(region)
     return sorted(regions, key=lambda region: -region.contrast)[:limit]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from html import escape
@@ -230,18 +230,26 @@ def in_notebook() -> bool:
     return current is not None and type(current).__name__ == "ZMQInteractiveShell"
 
 
-def make_display(mode: Mode = "auto", *, console: Console | None = None, stream: TextIO | None = None) -> Display:
-    """The display for where we are: a notebook, a terminal, or a pipe.
+def make_display(
+    mode: Mode = "auto",
+    *,
+    config: StudyConfig | None = None,
+    console: Console | None = None,
+    stream: TextIO | None = None,
+) -> Display:
+    """The display for where we are: a notebook, a terminal, or a pipe; with `config`, it also tells warnings.
 
     `auto` picks; "live", "log", "json" (`--json-lines`), "notebook" and "quiet" force one.
     """
     if mode == "auto":
         interactive = console.is_terminal if console is not None else sys.stderr.isatty()
         mode = "notebook" if in_notebook() else "live" if interactive else "log"
-    if mode == "live":
-        return LivePanel(console)
-    if mode == "log":
-        return LogLines(stream)
-    if mode == "json":
-        return JsonLines(stream)
-    return Notebook() if mode == "notebook" else Display()
+    kinds: dict[str, Callable[[], Display]] = {
+        "live": lambda: LivePanel(console),
+        "log": lambda: LogLines(stream),
+        "json": lambda: JsonLines(stream),
+        "notebook": Notebook,
+        "quiet": Display,
+    }
+    display = kinds[mode]()
+    return display if config is None else Watched(display, config)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from genesis.errors import SpaceError
 from genesis.types import FloatArray, IntArray
 
+_MOST_LISTED = 65_536
 BoolArray = NDArray[np.bool_]
 
 
@@ -90,7 +91,9 @@ class Cells:
         self.middles: list[FloatArray] = []
         for j, column in enumerate(columns):
             self._read(j, column)
+        self._plan(columns)
         self.groups = _groups(columns, self)
+        self._whole = all(group.parent < 0 for group in self.groups)
 
     def _read(self, j: int, column: ColumnLike) -> None:
         if column.kind == "categorical":
@@ -121,33 +124,65 @@ class Cells:
         self.edges.append(edges)
         self.middles.append(middles)
 
+    def _plan(self, columns: Sequence[ColumnLike]) -> None:
+        """Gather what whole-matrix conversions need: which columns are of which sort, and every grid's values."""
+        numeric = ~self.categorical
+        self._grid = np.flatnonzero(numeric & (self.count > 0) & (self.count <= _MOST_LISTED))
+        self._far = np.flatnonzero(numeric & (self.count > _MOST_LISTED))
+        self._line = np.flatnonzero(numeric & (self.count == 0) & ~self.log)
+        self._curve = np.flatnonzero(numeric & (self.count == 0) & self.log)
+        self._steps = [getattr(column, "steps", None) for column in columns]
+        lists = [self._listed(j, np.arange(self.count[j])) for j in self._grid.tolist()]
+        self._values = np.concatenate(lists) if lists else np.zeros(0)
+        self._offset = np.cumsum([0] + [len(one) for one in lists])[:-1].astype(np.int64)
+        self._curve_span = np.log(self.high[self._curve] / self.low[self._curve])
+
+    def _listed(self, j: int, cells: IntArray) -> FloatArray:
+        steps = self._steps[j]
+        if steps is not None:
+            return np.asarray(steps.values(cells)) + 0.0
+        value: FloatArray = np.minimum(self.low[j] + cells * self.step[j], self.high[j])
+        return value
+
     def model(self, vectors: FloatArray) -> FloatArray:
         """Values to model coordinates; NaN stays NaN."""
         out = np.array(vectors, dtype=np.float64, ndmin=2)
-        for j in range(self.d):
-            if self.categorical[j]:
-                continue
-            if self.count[j]:
-                out[:, j] = np.clip(np.rint((out[:, j] - self.low[j]) / self.step[j]), 0, self.count[j] - 1)
-            elif self.log[j]:
-                out[:, j] = np.clip(np.log(out[:, j] / self.low[j]) / np.log(self.high[j] / self.low[j]), 0.0, 1.0)
-            else:
-                out[:, j] = np.clip((out[:, j] - self.low[j]) / (self.high[j] - self.low[j]), 0.0, 1.0)
+        for some in (self._grid, self._far):
+            if len(some):
+                cell = np.rint((out[:, some] - self.low[some]) / self.step[some])
+                out[:, some] = np.minimum(np.maximum(cell, 0.0), self.count[some] - 1)
+        if len(self._line):
+            some = self._line
+            place = (out[:, some] - self.low[some]) / (self.high[some] - self.low[some])
+            out[:, some] = np.minimum(np.maximum(place, 0.0), 1.0)
+        if len(self._curve):
+            some = self._curve
+            place = np.log(out[:, some] / self.low[some]) / self._curve_span
+            out[:, some] = np.minimum(np.maximum(place, 0.0), 1.0)
         return out
 
     def values(self, model: FloatArray) -> FloatArray:
-        """Model coordinates to values; NaN stays NaN."""
+        """Model coordinates to values, the same bits as the space's own `snap`; NaN stays NaN."""
         out = np.array(model, dtype=np.float64, ndmin=2)
-        for j in range(self.d):
-            if self.categorical[j]:
-                continue
-            if self.count[j]:
-                out[:, j] = self.low[j] + out[:, j] * self.step[j]
-            elif self.log[j]:
-                grown = self.low[j] * np.exp(out[:, j] * np.log(self.high[j] / self.low[j]))
-                out[:, j] = np.clip(grown, self.low[j], self.high[j])
+        if len(self._grid):
+            cells = out[:, self._grid]
+            if self._whole:
+                out[:, self._grid] = self._values[cells.astype(np.int64) + self._offset]
             else:
-                out[:, j] = np.clip(self.low[j] + out[:, j] * (self.high[j] - self.low[j]), self.low[j], self.high[j])
+                known = ~np.isnan(cells)
+                place = np.where(known, cells, 0.0).astype(np.int64) + self._offset
+                out[:, self._grid] = np.where(known, self._values[place], np.nan)
+        for j in self._far.tolist():
+            known = ~np.isnan(out[:, j])
+            out[known, j] = self._listed(j, out[known, j].astype(np.int64))
+        if len(self._line):
+            some = self._line
+            value = self.low[some] + out[:, some] * (self.high[some] - self.low[some])
+            out[:, some] = np.minimum(np.maximum(value, self.low[some]), self.high[some]) + 0.0
+        if len(self._curve):
+            some = self._curve
+            value = self.low[some] * np.exp(out[:, some] * self._curve_span)
+            out[:, some] = np.minimum(np.maximum(value, self.low[some]), self.high[some])
         return out
 
     def unit(self, model: FloatArray) -> FloatArray:

@@ -77,7 +77,7 @@ class PortfolioSampler:
         for vector in points:
             self.tpe.open(vector)
         if rest := count - len(points):
-            drawn = self.space.snap(self.cells.values(self.tpe.propose(rest, generation, attempt)))
+            drawn = self.cells.values(self.tpe.propose(rest, generation, attempt))
             for vector in drawn:
                 self.tpe.open(vector)
             points += list(drawn)
@@ -110,10 +110,10 @@ class PortfolioSampler:
         rows = self.model.rows[self._good_order()]
         out = np.empty((count, self.cells.d))
         for i in range(count):
-            vector = to_space(self.space, self.cells, rng.random((1, self.cells.d)))
+            vector = to_space(self.cells, rng.random((1, self.cells.d)))
             for _ in range(16 if len(rows) else 0):
                 centre = rows[min(int(rng.exponential(1.0)), len(rows) - 1)]
-                vector = np.asarray(self.space.snap(self.cells.values(neighbours(self.cells, rows, centre, 1, rng))))
+                vector = self.cells.values(neighbours(self.cells, rows, centre, 1, rng))
                 fresh = vector[0].tobytes() not in self._known
                 if fresh and (not len(self.space.rules) or self.space.allowed(vector)[0]):
                     break
@@ -192,7 +192,7 @@ class PortfolioSampler:
     def _index(self) -> None:
         assert self.run is not None
         self._slots = {}
-        for slot, vector in enumerate(self.space.snap(self.cells.values(self.run.points))):
+        for slot, vector in enumerate(self.cells.values(self.run.points)):
             self._slots.setdefault(vector.tobytes(), []).append(slot)
 
     def _settle_known(self) -> bool:

@@ -53,7 +53,7 @@ def quasi_points(space: SpaceLike, cells: Cells, count: int, *, seed: int, first
     if cells.d == 0:
         return np.empty((count, 0))
     scramble = seed if attempt == 0 else seed + 104_729 * attempt
-    vectors = to_space(space, cells, sobol(cells.d, count, seed=scramble, first=first))
+    vectors = to_space(cells, sobol(cells.d, count, seed=scramble, first=first))
     if not len(space.rules):
         return vectors
     rng = np.random.default_rng([seed & 0xFFFFFFFFFFFFFFFF, first, attempt, 3])
@@ -61,13 +61,13 @@ def quasi_points(space: SpaceLike, cells: Cells, count: int, *, seed: int, first
         broken = ~space.allowed(vectors)
         if not broken.any():
             break
-        vectors[broken] = to_space(space, cells, rng.random((int(broken.sum()), cells.d)))
+        vectors[broken] = to_space(cells, rng.random((int(broken.sum()), cells.d)))
     return vectors
 
 
-def to_space(space: SpaceLike, cells: Cells, unit: FloatArray) -> FloatArray:
+def to_space(cells: Cells, unit: FloatArray) -> FloatArray:
     """Points of the unit cube as vectors of the space: on its grid, inactive columns NaN."""
-    return np.asarray(space.snap(cells.values(cells.close(cells.from_unit(unit)))))
+    return cells.values(cells.close(cells.from_unit(unit)))
 
 
 class QuasiSampler:

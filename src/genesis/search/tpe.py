@@ -60,9 +60,10 @@ class _Mixture:
         d, groups = model.cells.d, len(model.groups)
         self.table = np.zeros((max(model.table_rows, 1), room), dtype=np.float32)
         self.mu = np.zeros((d, room))
-        self.sig = np.ones((d, room))
+        self.inv = np.ones((d, room))
         self.base = np.zeros((groups, room))
         self.cumulative = np.zeros((groups, room))
+        self.small = np.zeros((3, len(model.middles)))  # per cell: log mass and norm of the least bandwidth, and it
         self.n: IntArray = np.zeros(groups, dtype=np.int64)
         self.room = room
 
@@ -120,8 +121,8 @@ class TpeModel:
             if self.kind[j] == kernels.TABLED:
                 if m not in distances:
                     distances[m] = used
-                    blocks.append(kernels.distance_table(m).ravel())
-                    used += (m + 1) * m
+                    blocks += [kernels.distance_table(m).ravel(), kernels.norm_table(m).ravel()]
+                    used += 2 * (m + 1) * m
                 self.distance_start[j] = distances[m]
         self.table_rows = rows
         self.edges = np.concatenate(edges) if edges else np.zeros(1)
@@ -196,7 +197,7 @@ class TpeModel:
         side.n[g] = kernels.build(
             self._rows[index], weights, g, columns, self.kind, self.cells.count, self.start, self.edges,
             self.edge_start, self.middles, self.distance, self.distance_start, self.options.prior_weight,
-            self.options.consider_magic_clip, side.table, side.mu, side.sig, side.base, side.cumulative,
+            self.options.consider_magic_clip, side.table, side.mu, side.inv, side.base, side.cumulative, side.small,
         )  # fmt: skip
 
     def lie(self, points: FloatArray) -> None:
@@ -208,7 +209,7 @@ class TpeModel:
             kernels.add_liar(
                 point, self.group_columns, self.group_start, self.kind, self.cells.count, self.start, self.edges,
                 self.edge_start, self.middles, self.distance, self.distance_start, self.options.prior_weight,
-                self.options.consider_magic_clip, bad.n, bad.table, bad.mu, bad.sig, bad.base,
+                self.options.consider_magic_clip, bad.n, bad.table, bad.mu, bad.inv, bad.base, bad.small,
             )  # fmt: skip
 
     def draw(self, state: Any, count: int, *, keep: int = 1, liar: bool = True) -> FloatArray:
@@ -219,9 +220,10 @@ class TpeModel:
             state, ranked, count, keep, max(keep, self.options.n_ei_candidates),
             self.group_columns, self.group_start, self.group_parent, self.opens,
             self.kind, self.cells.count, self.start, self.edges, self.edge_start, self.middles,
-            self.distance, self.distance_start, self.options.prior_weight, self.options.consider_magic_clip,
-            good.n, good.table, good.mu, good.sig, good.base, good.cumulative,
-            bad.n, bad.table, bad.mu, bad.sig, bad.base, liar and self.options.constant_liar,
+            self.options.prior_weight, self.options.consider_magic_clip,
+            good.n, good.table, good.mu, good.inv, good.base, good.cumulative,
+            bad.n, bad.table, bad.mu, bad.inv, bad.base, bad.small,
+            self.distance, self.distance_start, liar and self.options.constant_liar,
         )  # fmt: skip
         return ranked
 
@@ -281,7 +283,7 @@ class TpeSampler:
             vectors = quasi_points(self.space, self.cells, count, seed=self.seed, first=first, attempt=attempt)
             origins = ["startup"] * count
         else:
-            vectors = self.space.snap(self.cells.values(self.propose(count, generation, attempt)))
+            vectors = self.cells.values(self.propose(count, generation, attempt))
             origins = ["tpe"] * count
         for vector in vectors:
             self.open(vector)
@@ -316,7 +318,7 @@ class TpeSampler:
         for i in range(count):
             for _ in range(8):
                 ranked = self.model.draw(state, 1, keep=_RULE_CANDIDATES, liar=False)[0]
-                fit = np.flatnonzero(self.space.allowed(self.space.snap(self.cells.values(ranked))))
+                fit = np.flatnonzero(self.space.allowed(self.cells.values(ranked)))
                 if len(fit):
                     points[i] = ranked[fit[0]]
                     break

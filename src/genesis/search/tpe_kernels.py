@@ -5,8 +5,9 @@ section 3; bandwidths and weights as analysed by Watanabe 2023, "Tree-structured
 kernel is a normal truncated to [0, 1], its mass per cell for a grid, or a smoothed indicator for a categorical.
 
 Layout: `table[start[j] + x, k]` is the log mass that kernel k gives to cell x of a tabled column j, so that scoring a
-candidate adds contiguous rows; `mu`, `sigma` [d, K] hold every numeric kernel; `base[g, k]` is the log weight plus the
-log normalisers of continuous columns. Constants that all kernels of a mixture share are left out: only ranks matter.
+candidate adds contiguous rows; `mu` [d, K] holds every numeric kernel's place and `inv` [d, K] 1 / (√2 σ); `base[g, k]`
+is the log weight plus the log normalisers of continuous columns. Constants that all kernels of a mixture share are left
+out: only ranks matter. Densities are summed in float32 and compared in float64.
 
 No fast-math: sums keep their order, so the same inputs give the same proposals.
 """
@@ -30,6 +31,8 @@ _TINY = 1e-300
 def _span_log(a: float, b: float, mean: float, sigma: float) -> float:
     """Log of the normal's mass in [a, b]; in far tails the density at the nearer end times the width."""
     lo, hi = (a - mean) / sigma, (b - mean) / sigma
+    if lo < -8.3 and hi > 8.3:
+        return 0.0  # all of it, in float64
     if lo < 0.0 < hi:
         return math.log(0.5 * (math.erf(hi * _SQRT_HALF) - math.erf(lo * _SQRT_HALF)))
     if hi <= 0.0:
@@ -47,6 +50,16 @@ def distance_table(m: int) -> Any:
     for g in range(1, m + 1):
         for o in range(m):
             out[g, o] = _span_log(o - 0.5, o + 0.5, 0.0, float(g))
+    return out
+
+
+@jit
+def norm_table(m: int) -> Any:
+    """`[m + 1, m]`: log mass that the grid leaves of a kernel at cell c (column) of bandwidth g cells (row)."""
+    out = np.zeros((m + 1, m))
+    for g in range(1, m + 1):
+        for c in range(m):
+            out[g, c] = _span_log(-0.5, m - 0.5, float(c), float(g))
     return out
 
 
@@ -110,13 +123,10 @@ def _place(
     edges: Any,
     edge_start: Any,
     middles: Any,
-    distance: Any,
-    distance_start: Any,
-    smallest_row: Any,
     off_choice: float,
     table: Any,
     mu: Any,
-    sig: Any,
+    inv: Any,
 ) -> float:
     """Write kernel k of column j (x in model coordinates); returns what it adds to the kernel's base."""
     m = count[j]
@@ -132,18 +142,9 @@ def _place(
     if kind[j] != CONTINUOUS:
         middle = middles[edge_start[j] + int(x)]
     mu[j, k] = middle
-    sig[j, k] = sigma
+    inv[j, k] = _SQRT_HALF / sigma
     norm = _span_log(0.0, 1.0, middle, sigma)
-    if kind[j] == TABLED:
-        gap = int(sigma * m + 0.5)
-        cell = int(x)
-        even = gap >= 1 and abs(gap - sigma * m) < 1e-6
-        for c in range(m):
-            o = abs(c - cell)
-            value = distance[distance_start[j] + gap * m + o] if even else smallest_row[o]
-            table[start[j] + c, k] = value
-        return -norm
-    if kind[j] == LOG_TABLED:
+    if kind[j] == TABLED or kind[j] == LOG_TABLED:
         for c in range(m):
             a, b = edges[edge_start[j] + c], edges[edge_start[j] + c + 1]
             table[start[j] + c, k] = _span_log(a, b, middle, sigma)
@@ -169,9 +170,10 @@ def build(
     magic_clip: bool,
     table: Any,
     mu: Any,
-    sig: Any,
+    inv: Any,
     base: Any,
     cumulative: Any,
+    small: Any,
 ) -> int:
     """Fill one group's mixture from `rows` [n, d] (model coordinates) and their weights; the prior comes first."""
     n = rows.shape[0]
@@ -195,28 +197,64 @@ def build(
             mu[j, 0] = -1.0
         else:
             mu[j, 0] = 0.5
-            sig[j, 0] = 1.0
+            inv[j, 0] = _SQRT_HALF
             norm = _span_log(0.0, 1.0, 0.5, 1.0)
             base[g, 0] -= norm
             if kind[j] == TABLED or kind[j] == LOG_TABLED:
                 for c in range(m):
                     a, b = edges[edge_start[j] + c], edges[edge_start[j] + c + 1]
                     table[start[j] + c, 0] = _span_log(a, b, 0.5, 1.0)
-        smallest_row = np.empty(m)
         if n > 0 and kind[j] == TABLED:
             _cell_sigmas(rows[:, j], n, m, smallest, sigmas)
-            for c in range(m):
-                smallest_row[c] = _span_log((c - 0.5) / m, (c + 0.5) / m, 0.0, smallest)
+            if small[2, edge_start[j]] != smallest:  # it stays the same from 98 kernels on
+                small[2, edge_start[j]] = smallest
+                for c in range(m):
+                    small[0, edge_start[j] + c] = _span_log((c - 0.5) / m, (c + 0.5) / m, 0.0, smallest)
+                    small[1, edge_start[j] + c] = _span_log(0.0, 1.0, middles[edge_start[j] + c], smallest)
         elif n > 0 and kind[j] != CATEGORICAL:
             for k in range(n):
                 line[k] = rows[k, j] if kind[j] == CONTINUOUS else middles[edge_start[j] + int(rows[k, j])]
             _neighbour_sigmas(line, n, smallest, sigmas)
+        if kind[j] == TABLED and n > 1:
+            _place_grid(
+                j, rows, sigmas, m, start[j], middles[edge_start[j] : edge_start[j] + m],
+                distance[distance_start[j] :], small[:, edge_start[j] : edge_start[j] + m], table, mu, inv, base[g],
+            )  # fmt: skip
+            continue
         for k in range(n):
             base[g, k + 1] += _place(
-                k + 1, j, rows[k, j], sigmas[k], kind, count, start, edges, edge_start, middles, distance,
-                distance_start, smallest_row, off, table, mu, sig,
+                k + 1, j, rows[k, j], sigmas[k], kind, count, start, edges, edge_start, middles, off, table, mu, inv,
             )  # fmt: skip
     return total
+
+
+@jit
+def _place_grid(
+    j: int, rows: Any, sigmas: Any, m: int, first: int, middles: Any, known: Any, small: Any,
+    table: Any, mu: Any, inv: Any, base: Any,
+) -> None:  # fmt: skip
+    """`_place` for all kernels of an even grid: masses and norms by bandwidth in cells are looked up, not computed."""
+    n = rows.shape[0]
+    block = np.empty((m + 1) * m, np.float32)  # bandwidth in cells (0: the smallest) by distance
+    for i in range((m + 1) * m):
+        block[i] = known[i]
+    for o in range(m):
+        block[o] = small[0, o]
+    norms = (m + 1) * m
+    cell = np.empty(n, np.int32)
+    row = np.empty(n, np.int32)
+    for k in range(n):
+        cell[k] = int(rows[k, j])
+        gap = int(sigmas[k] * m + 0.5)
+        even = gap >= 1 and abs(gap - sigmas[k] * m) < 1e-6
+        row[k] = gap * m if even else 0
+        base[k + 1] -= known[norms + gap * m + cell[k]] if even else small[1, cell[k]]
+        mu[j, k + 1] = middles[cell[k]]
+        inv[j, k + 1] = _SQRT_HALF / sigmas[k]
+    for c in range(m):
+        line = table[first + c]
+        for k in range(n):
+            line[k + 1] = block[row[k] + abs(c - cell[k])]
 
 
 @jit
@@ -271,7 +309,7 @@ def _pick_kernel(state: Any, cumulative: Any, n: int) -> int:
 @jit
 def log_density(
     x: Any, columns: Any, kind: Any, start: Any, edge_start: Any, middles: Any,
-    table: Any, mu: Any, sig: Any, base: Any, n: int, work: Any,
+    table: Any, mu: Any, inv: Any, base: Any, n: int, work: Any,
 ) -> float:  # fmt: skip
     """Log of the mixture's density at x (model coordinates), up to a constant of the mixture."""
     for k in range(n):
@@ -283,10 +321,10 @@ def log_density(
                 work[k] += row[k]
         else:
             z = x[j] if kind[j] == CONTINUOUS else middles[edge_start[j] + int(x[j])]
-            means, sigmas = mu[j], sig[j]
+            means, widths = mu[j], inv[j]
             for k in range(n):
-                t = (z - means[k]) / sigmas[k]
-                work[k] -= 0.5 * t * t
+                t = np.float32((z - means[k]) * widths[k])
+                work[k] -= t * t
     top: float = work[0]
     for k in range(1, n):
         top = max(top, work[k])
@@ -301,7 +339,7 @@ def log_density(
 @jit
 def _candidate(
     state: Any, x: Any, columns: Any, kind: Any, count: Any, edges: Any, edge_start: Any,
-    mu: Any, sig: Any, k: int, off_choice: float,
+    mu: Any, inv: Any, k: int, off_choice: float,
 ) -> None:  # fmt: skip
     """Draw x's columns of one group from kernel k."""
     for j in columns:
@@ -314,7 +352,7 @@ def _candidate(
             else:
                 x[j] = known
             continue
-        z = _inside(state, mu[j, k], sig[j, k])
+        z = _inside(state, mu[j, k], _SQRT_HALF / inv[j, k])
         if kind[j] == CONTINUOUS:
             x[j] = z
         elif kind[j] == LOG_TABLED or (kind[j] == FINE and edges[edge_start[j] + 1] * m > 1.0 + 1e-9):
@@ -336,9 +374,10 @@ def draw(
     state: Any, ranked: Any, n_points: int, keep: int, candidates: int,
     group_columns: Any, group_start: Any, group_parent: Any, opens: Any,
     kind: Any, count: Any, start: Any, edges: Any, edge_start: Any, middles: Any,
-    distance: Any, distance_start: Any, prior_weight: float, magic_clip: bool,
-    good_n: Any, good_table: Any, good_mu: Any, good_sig: Any, good_base: Any, cumulative: Any,
-    bad_n: Any, bad_table: Any, bad_mu: Any, bad_sig: Any, bad_base: Any, liar: bool,
+    prior_weight: float, magic_clip: bool,
+    good_n: Any, good_table: Any, good_mu: Any, good_inv: Any, good_base: Any, cumulative: Any,
+    bad_n: Any, bad_table: Any, bad_mu: Any, bad_inv: Any, bad_base: Any, bad_small: Any,
+    distance: Any, distance_start: Any, liar: bool,
 ) -> None:  # fmt: skip
     """Propose `n_points`: per group the candidate of the largest log good - log bad; `ranked` [n_points, keep, d].
 
@@ -346,7 +385,7 @@ def draw(
     shut at NaN. With `liar`, line 0 joins the bad mixture before the next point is drawn.
     """
     d = kind.shape[0]
-    work = np.empty(bad_table.shape[1])
+    work = np.empty(max(bad_table.shape[1], good_table.shape[1]), np.float32)
     found = np.empty((candidates, d))
     gain = np.empty(candidates)
     n_groups = group_parent.shape[0]
@@ -364,13 +403,13 @@ def draw(
             off = prior_weight / good_n[g]
             for c in range(candidates):
                 k = _pick_kernel(state, cumulative[g], good_n[g])
-                _candidate(state, found[c], columns, kind, count, edges, edge_start, good_mu, good_sig, k, off)
+                _candidate(state, found[c], columns, kind, count, edges, edge_start, good_mu, good_inv, k, off)
                 good = log_density(
-                    found[c], columns, kind, start, edge_start, middles, good_table, good_mu, good_sig,
+                    found[c], columns, kind, start, edge_start, middles, good_table, good_mu, good_inv,
                     good_base[g], good_n[g], work,
                 )  # fmt: skip
                 bad = log_density(
-                    found[c], columns, kind, start, edge_start, middles, bad_table, bad_mu, bad_sig,
+                    found[c], columns, kind, start, edge_start, middles, bad_table, bad_mu, bad_inv,
                     bad_base[g], bad_n[g], work,
                 )  # fmt: skip
                 gain[c] = good - bad
@@ -383,7 +422,8 @@ def draw(
         if liar:
             add_liar(
                 ranked[i, 0], group_columns, group_start, kind, count, start, edges, edge_start, middles,
-                distance, distance_start, prior_weight, magic_clip, bad_n, bad_table, bad_mu, bad_sig, bad_base,
+                distance, distance_start, prior_weight, magic_clip, bad_n, bad_table, bad_mu, bad_inv, bad_base,
+                bad_small,
             )  # fmt: skip
 
 
@@ -391,7 +431,7 @@ def draw(
 def add_liar(
     x: Any, group_columns: Any, group_start: Any, kind: Any, count: Any, start: Any, edges: Any, edge_start: Any,
     middles: Any, distance: Any, distance_start: Any, prior_weight: float, magic_clip: bool,
-    bad_n: Any, table: Any, mu: Any, sig: Any, base: Any,
+    bad_n: Any, table: Any, mu: Any, inv: Any, base: Any, small: Any,
 ) -> None:  # fmt: skip
     """Append x (model coordinates) to the bad mixture of each group active in it; neighbours keep their width."""
     for g in range(group_start.shape[0] - 1):
@@ -404,7 +444,6 @@ def add_liar(
         base[g, k] = 0.0
         for j in columns:
             sigma = 1.0
-            smallest_row = np.empty(count[j])
             if kind[j] != CATEGORICAL:
                 z = x[j] if kind[j] == CONTINUOUS else middles[edge_start[j] + int(x[j])]
                 left, right = 2.0, 2.0
@@ -417,12 +456,17 @@ def add_liar(
                 left = left if left < 2.0 else 0.0
                 right = right if right < 2.0 else 0.0
                 sigma = _bandwidth(left, right, smallest) if k > 1 else _bandwidth(z, 1.0 - z, smallest)
-                if kind[j] == TABLED:
-                    for c in range(count[j]):
-                        a, b = (c - 0.5) / count[j], (c + 0.5) / count[j]
-                        smallest_row[c] = _span_log(a, b, 0.0, sigma)
+            if kind[j] == TABLED and k > 1:
+                m, at, cell = count[j], edge_start[j], int(x[j])
+                gap = int(sigma * m + 0.5)
+                even = gap >= 1 and abs(gap - sigma * m) < 1e-6
+                known = distance[distance_start[j] + gap * m :]
+                for c in range(m):
+                    table[start[j] + c, k] = known[abs(c - cell)] if even else small[0, at + abs(c - cell)]
+                base[g, k] -= known[(m + 1) * m + cell] if even else small[1, at + cell]
+                mu[j, k], inv[j, k] = middles[at + cell], _SQRT_HALF / sigma
+                continue
             base[g, k] += _place(
-                k, j, x[j], sigma, kind, count, start, edges, edge_start, middles, distance,
-                distance_start, smallest_row, off, table, mu, sig,
+                k, j, x[j], sigma, kind, count, start, edges, edge_start, middles, off, table, mu, inv,
             )  # fmt: skip
         bad_n[g] += 1

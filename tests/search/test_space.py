@@ -219,6 +219,7 @@ def test_all_problems_are_named_at_once() -> None:
         ({"type": "float", "low": 1.0, "high": 2.0, "step": 0.3}, 1.9, "high lowered to 1.9"),
         ({"type": "int", "low": 1.0, "high": 9}, 9, "low=1.0 was read as 1"),
         ({"type": "int", "low": 4, "high": 4}, 4, "fixed to it"),
+        ({"type": "float", "low": 4.0, "high": 4.5, "step": 1.0}, 4.0, "fixed to 4.0"),
     ],
 )
 def test_read_leniently_an_adjustment_is_made_and_noted(spec: Any, params: Any, note: str) -> None:

@@ -16,6 +16,7 @@ import orjson
 from genesis.errors import SpaceError
 from genesis.search.steps import LARGEST_EXACT, StepGrid, dividing_step
 
+_SCALARS = frozenset({str, int, float, bool})
 Kind = Literal["float", "int", "categorical"]
 
 SPEC_KEYS: dict[str, frozenset[str]] = {
@@ -92,6 +93,16 @@ def plain_value(value: Any) -> Any:
     if hasattr(value, "item") and getattr(value, "shape", None) == ():
         return plain_value(value.item())
     raise ValueError(f"{value!r} is a {kind.__name__}; write text, a number, true/false, null, a list or a mapping")
+
+
+def same_value(a: Any, b: Any) -> bool:
+    """Whether two values are the same as JSON says them: 1, 1.0 and True are three values, a tuple is a list."""
+    if type(a) is type(b) and type(a) in _SCALARS:
+        return bool(a == b)
+    try:
+        return json_text(plain_value(a)) == json_text(plain_value(b))
+    except (ValueError, TypeError):
+        return False
 
 
 @dataclass(slots=True)
@@ -332,11 +343,7 @@ class _Leaf:
             if not self.lenient:
                 self.problem(f"low and high are both {low!r}; write the value alone to fix it")
                 return True
-            self.note(f"low and high are both {low!r}: fixed to it")
-            if self.path in self.out.conditions:
-                self.add_choices([low])
-            else:
-                self.out.fixed[self.path] = low
+            self.only(low, f"low and high are both {low!r}: fixed to it")
         elif step is not None and step <= 0:
             self.problem(f"step={step!r} is not above 0; " + ("use step: 1" if integer else "leave it out, or use 0.1"))
         elif log and low <= 0:
@@ -346,6 +353,14 @@ class _Leaf:
         else:
             return False
         return True
+
+    def only(self, value: float, note: str) -> None:
+        """A range of one value: fixed, or a single choice where it exists only sometimes."""
+        self.note(note)
+        if self.path in self.out.conditions:
+            self.add_choices([value])
+        else:
+            self.out.fixed[self.path] = value
 
     def add_stepped(self, low: float, high: float, step: float, log: bool, integer: bool) -> None:
         grid = StepGrid(low, high, step)
@@ -367,6 +382,9 @@ class _Leaf:
                 return
             if not self.lenient:
                 self.problem(f"step={step!r} is wider than [{low!r}, {high!r}]; use a step of {high - low:g} or less")
+                return
+            if grid.count == 1:
+                self.only(low, f"step={step!r} is wider than [{low!r}, {high!r}]: fixed to {low!r}")
                 return
             self.note(f"step={step!r} does not divide [{low!r}, {high!r}]: high lowered to {last!r}")
             high = last

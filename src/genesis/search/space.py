@@ -7,8 +7,7 @@ of a float or int, the position of a choice, NaN where a conditional parameter d
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,10 @@ import numpy as np
 import orjson
 
 from genesis.errors import SpaceError
-from genesis.search.nodes import Column, Parsed, json_text, nearest_name, parse, plain_value, raise_problems
+from genesis.search.asking import ask, distribution, question_for
+from genesis.search.conditions import apply_conditions, condition_order, said
+from genesis.search.counting import Enumeration, endless
+from genesis.search.nodes import Column, json_text, nearest_name, parse, plain_value, raise_problems, same_value
 from genesis.search.rules import Rule
 from genesis.search.steps import STEP_DECIMALS, StepGrid, step_decimals
 from genesis.types import FloatArray
@@ -52,13 +54,14 @@ class Space:
         self.notes: tuple[str, ...] = tuple(notes)
         self.paths: tuple[str, ...] = tuple(one.path for one in self.columns)
         self._position = {path: i for i, path in enumerate(self.paths)}
-        self._order, self._conditions = _condition_order(self.columns, self._position)
+        self._order, self._conditions = condition_order(self.columns, self._position)
+        self._questions = [question_for(one) for one in self.columns]
         self._bounds = [_quick_bounds(one) for one in self.columns]
         self.rules: tuple[Rule, ...] = tuple(Rule(text) for text in rules)
         self._constants = self._rule_constants()
         self._check_rules()
         self._groups, self._plan, self._fixed_plan = self._make_plan()
-        self._children, self._counts = self._count_points()
+        self._enumeration = Enumeration(self.columns, self._conditions, self._order)
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any], *, rules: Sequence[str] = (), lenient: bool = False) -> Space:
@@ -74,7 +77,7 @@ class Space:
         if not isinstance(spec, Mapping):
             raise SpaceError(f"parameters: {spec!r} is not a mapping; write name: {{type: …}} entries")
         parsed = parse(spec, lenient=lenient)
-        columns = _apply_conditions(parsed)
+        columns = apply_conditions(parsed)
         raise_problems(parsed.problems)
         return cls(columns, parsed.fixed, rules=rules, notes=parsed.notes)
 
@@ -123,8 +126,6 @@ class Space:
             node: dict[str, Any] = {"type": one.kind if one.choices is None else "grid"}
             if one.choices is not None:
                 node["values"] = list(one.choices)
-            elif one.low == one.high:
-                node = {"type": "grid", "values": [one.low]}
             else:
                 node |= {"low": one.low, "high": one.high}
                 node |= {"log": True} if one.log else {} if one.step is None else {"step": one.step}
@@ -188,7 +189,7 @@ class Space:
         problems += [
             f"{path}: {flat[path]!r} differs from the fixed {self.fixed[path]!r}; remove it"
             for path in sorted(flat.keys() & self.fixed.keys())
-            if not _same(flat[path], self.fixed[path])
+            if not same_value(flat[path], self.fixed[path])
         ]
         vector = np.full(len(self.columns), np.nan)
         for j in self._order:
@@ -203,7 +204,7 @@ class Space:
                 except SpaceError as exc:
                     problems.append(exc.message)
             else:
-                problems.append(f"{one.path}: does not exist here ({_said(one)}); remove it")
+                problems.append(f"{one.path}: does not exist here ({said(one)}); remove it")
         raise_problems(problems)
         return vector
 
@@ -231,7 +232,7 @@ class Space:
     def size(self) -> int | None:
         """How many different points exist before the rules; None if a float is continuous. A space of fixed values
         has one."""
-        return self._product_of(self._counts, (j for j, condition in enumerate(self._conditions) if condition is None))
+        return self._enumeration.size
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -246,11 +247,12 @@ class Space:
 
     def point(self, index: int) -> FloatArray:
         """Return the vector at a position of the enumeration (the last path runs fastest), 0 <= index < size."""
-        size = self._finite_size()
-        if not 0 <= index < size:
-            raise SpaceError(f"point: index {index} is outside [0, {size})")
+        if self.size is None:
+            raise endless(self.columns)
+        if not 0 <= index < self.size:
+            raise SpaceError(f"point: index {index} is outside [0, {self.size})")
         vector = np.full(len(self.columns), np.nan)
-        self._unrank([j for j, condition in enumerate(self._conditions) if condition is None], index, vector)
+        self._enumeration.write(index, vector)
         return vector
 
     def grid(self, limit: int | None = None, *, start: int = 0) -> Iterator[FloatArray]:
@@ -258,8 +260,9 @@ class Space:
 
         `start` is a position of the enumeration. Raises SpaceError if a float has neither step nor values.
         """
-        size = self._finite_size()
-        points = (self.point(index) for index in range(start, size))
+        if self.size is None:
+            raise endless(self.columns)
+        points = (self.point(index) for index in range(start, self.size))
         kept = (one for one in points if self.allowed(one[None, :])[0]) if self.rules else points
         yield from islice(kept, limit)
 
@@ -267,19 +270,7 @@ class Space:
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """Return an Optuna distribution per column; lists and mappings appear as their JSON text."""
-        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-        found: dict[str, BaseDistribution] = {}
-        for one in self.columns:
-            if one.choices is not None:
-                found[one.path] = CategoricalDistribution(one.labels)
-                continue
-            low, high, step = _optuna_range(one)
-            if one.kind == "int":
-                found[one.path] = IntDistribution(int(low), int(high), log=one.log, step=int(step or 1))
-            else:
-                found[one.path] = FloatDistribution(low, high, log=one.log, step=step)
-        return found
+        return {one.path: distribution(one) for one in self.columns}
 
     def suggest(self, trial: Any) -> dict[str, Any]:
         """Ask an Optuna-like trial for every active parameter; needs only its `suggest_*` methods."""
@@ -287,7 +278,7 @@ class Space:
         for j in self._order:
             condition = self._conditions[j]
             if condition is None or values[condition[0]] in condition[1]:
-                values[j] = self._snap_value(j, _suggest_one(trial, self.columns[j]))
+                values[j] = self._snap_value(j, ask(trial, self._questions[j]))
         return self._assemble(values)
 
     # -- inside ---------------------------------------------------------------------------------------------------
@@ -309,6 +300,8 @@ class Space:
         if x != x:
             raise SpaceError(f"{one.path}: NaN is not a value; give every active parameter one")
         if one.steps is not None:
+            if one.steps.on(x):
+                return x + 0.0
             return one.steps.value(one.steps.nearest(x))
         assert (one.low is not None and one.high is not None) or one.choices is not None
         if one.choices is not None:
@@ -363,7 +356,7 @@ class Space:
         """The vector entry of one value."""
         if one.choices is not None:
             for position, choice in enumerate(one.choices):
-                if _same(choice, value):
+                if same_value(choice, value):
                     return float(position)
             raise SpaceError(f"{one.path}: {value!r} is not one of {list(one.choices)!r}; choose one of them")
         if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
@@ -416,66 +409,6 @@ class Space:
         table[:] = choices if numeric else list(choices)
         return table[codes]
 
-    def _count_points(self) -> tuple[dict[int, list[tuple[int, tuple[float, ...]]]], list[int | None]]:
-        """Children of each column with the codes that wake them, and the points of each column's subtree."""
-        children: dict[int, list[tuple[int, tuple[float, ...]]]] = {j: [] for j in range(len(self.columns))}
-        for j, condition in enumerate(self._conditions):
-            if condition is not None:
-                children[condition[0]].append((j, condition[1]))
-        counts: list[int | None] = [None] * len(self.columns)
-        for j in reversed(self._order):
-            base = self.columns[j].count
-            woken = {code for _, codes in children[j] for code in codes}
-            branches = [self._product_of(counts, [c for c, codes in children[j] if code in codes]) for code in woken]
-            if base is not None and None not in branches:
-                counts[j] = base - len(woken) + sum(one or 0 for one in branches)
-        return children, counts
-
-    def _product_of(self, counts: Sequence[int | None], members: Iterable[int]) -> int | None:
-        total = 1
-        for j in members:
-            count = counts[j]
-            if count is None:
-                return None
-            total *= count
-        return total
-
-    def _finite_size(self) -> int:
-        size = self.size
-        if size is None:
-            endless = [one.path for one in self.columns if one.count is None]
-            raise SpaceError(f"{endless[0]}: has neither step nor values, so a grid of it is endless; add a step")
-        return size
-
-    def _unrank(self, members: Sequence[int], index: int, vector: FloatArray) -> None:
-        """Write the point at `index` among the combinations of `members`, the last one fastest."""
-        for j in reversed(members):
-            count = self._counts[j]
-            assert count is not None
-            index, place = divmod(index, count)
-            one = self.columns[j]
-            woken = sorted({code for _, codes in self._children[j] for code in codes})
-            position, below = self._locate(j, place, woken)
-            vector[j] = one.steps.value(position) if one.steps is not None else float(position)
-            inner = [child for child, codes in self._children[j] if vector[j] in codes]
-            if inner:
-                self._unrank(inner, below, vector)
-
-    def _locate(self, j: int, place: int, woken: Sequence[float]) -> tuple[int, int]:
-        """The position of a column's value that owns `place` of its subtree, and what is left for its children."""
-        steps = self.columns[j].steps
-        shift = 0  # points so far beyond one per value
-        for code in woken:
-            position = int(code) if steps is None else steps.nearest(code)
-            first = position + shift
-            if place < first:
-                break
-            width = self._product_of(self._counts, [c for c, codes in self._children[j] if code in codes]) or 1
-            if place < first + width:
-                return position, place - first
-            shift += width - 1
-        return place - shift, 0
-
 
 def suggest(trial: Any, spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return nested parameters of a specification, asked from an Optuna-like trial by its `suggest_*` methods alone.
@@ -522,137 +455,6 @@ def _space_of(spec: Mapping[str, Any]) -> Space:
     return space
 
 
-def _suggest_one(trial: Any, one: Column) -> float:
-    if one.choices is not None:
-        labels = one.labels
-        answer = trial.suggest_categorical(one.path, list(labels))
-        for position, (label, choice) in enumerate(zip(labels, one.choices, strict=True)):
-            if _same(label, answer) or _same(choice, answer):
-                return float(position)
-        raise SpaceError(f"{one.path}: the trial answered {answer!r}, which is not one of {list(labels)!r}")
-    low, high, step = _optuna_range(one)
-    options: dict[str, Any] = {"log": True} if one.log else {}
-    if one.kind == "int":
-        if step is not None and step != 1:
-            options["step"] = int(step)
-        return float(trial.suggest_int(one.path, int(low), int(high), **options))
-    if step is not None:
-        options["step"] = step
-    return float(trial.suggest_float(one.path, low, high, **options))
-
-
-def _optuna_range(one: Column) -> tuple[float, float, float | None]:
-    """The range to give Optuna; without the step where Optuna's own check on floats would lower the high again."""
-    assert one.low is not None
-    assert one.high is not None
-    exact = one.steps is not None and one.steps.high_is_exact
-    return one.low, one.high, one.step if exact or one.kind == "int" else None
-
-
-def _apply_conditions(parsed: Parsed) -> list[Column]:
-    """The columns with their `when`; one that depends on a fixed value is decided now, and noted."""
-    for path, (parent, values) in parsed.conditions.items():
-        column = parsed.columns.get(path)
-        if column is None:
-            continue
-        if parent in parsed.fixed:
-            if any(_same(parsed.fixed[parent], one) for one in values):
-                parsed.notes.append(f"{path}: {parent} is fixed to {parsed.fixed[parent]!r}, so it always exists")
-            else:
-                parsed.notes.append(f"{path}: {parent} is fixed to {parsed.fixed[parent]!r}, so it never exists")
-                del parsed.columns[path]
-            continue
-        above = parsed.columns.get(parent)
-        if above is None:
-            known = [*parsed.columns, *parsed.fixed]
-            if not any(one.startswith(f"{parent}:") for one in parsed.problems):
-                parsed.problems.append(
-                    f"{path}: when names {parent}, which is no parameter{nearest_name(parent, known)}"
-                )
-        elif above.count is None:
-            parsed.problems.append(f"{path}: when names {parent}, a continuous float; give that a step, or use choices")
-        else:
-            for one in values:
-                if not _is_value(above, one):
-                    parsed.problems.append(f"{path}: when.{parent}: {one!r} is not a value that {parent} can have")
-            parsed.columns[path] = replace(column, when=(parent, values))
-    for path in _circular(parsed.columns):
-        parsed.problems.append(f"{path}: its when leads back to itself; break the circle")
-    return list(parsed.columns.values())
-
-
-def _circular(columns: Mapping[str, Column]) -> list[str]:
-    found = []
-    for path in columns:
-        seen, at = set(), path
-        while at in columns and at not in seen:
-            seen.add(at)
-            when = columns[at].when
-            if when is None:
-                break
-            at = when[0]
-        else:
-            if at == path:
-                found.append(path)
-    return found
-
-
-def _is_value(one: Column, value: Any) -> bool:
-    if one.choices is not None:
-        return any(_same(choice, value) for choice in one.choices)
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and one.steps is not None and one.steps.on(float(value))
-
-
-def _condition_order(
-    columns: Sequence[Column], position: Mapping[str, int]
-) -> tuple[list[int], list[tuple[int, tuple[float, ...]] | None]]:
-    """The columns with parents before children, and each one's (parent, codes of the parent that wake it)."""
-    conditions: list[tuple[int, tuple[float, ...]] | None] = []
-    for one in columns:
-        if one.when is None:
-            conditions.append(None)
-            continue
-        parent = columns[position[one.when[0]]]
-        if parent.choices is not None:
-            codes = tuple(
-                float(i) for i, choice in enumerate(parent.choices) if any(_same(choice, v) for v in one.when[1])
-            )
-        else:
-            codes = tuple(float(v) for v in one.when[1])
-        conditions.append((position[parent.path], codes))
-
-    def depth(j: int) -> int:
-        level, condition = 0, conditions[j]
-        while condition is not None:
-            level, condition = level + 1, conditions[condition[0]]
-        return level
-
-    return sorted(range(len(columns)), key=lambda j: (depth(j), j)), conditions
-
-
-def _said(one: Column) -> str:
-    assert one.when is not None
-    return f"only when {one.when[0]} is {' or '.join(repr(value) for value in one.when[1])}"
-
-
-def _quick_bounds(one: Column) -> tuple[float, float, StepGrid | None]:
-    """What decides in a hurry that a value stays as it is."""
-    if one.choices is not None:
-        return 0.0, 0.0, StepGrid(0, len(one.choices) - 1, 1)
-    assert one.low is not None
-    assert one.high is not None
-    return one.low, one.high, one.steps
-
-
-def _same(a: Any, b: Any) -> bool:
-    """Whether two values are the same as JSON says them: 1, 1.0 and True are three values, a tuple is a list."""
-    try:
-        return json_text(plain_value(a)) == json_text(plain_value(b))
-    except (ValueError, TypeError):
-        return False
-
-
 def _flatten(params: Mapping[str, Any], leaves: set[str]) -> dict[str, Any]:
     """Nested or dotted parameters by dotted path; a mapping at a known leaf is a value, not a group."""
     flat: dict[str, Any] = {}
@@ -666,6 +468,15 @@ def _flatten(params: Mapping[str, Any], leaves: set[str]) -> dict[str, Any]:
             else:
                 flat[path] = value
     return flat
+
+
+def _quick_bounds(one: Column) -> tuple[float, float, StepGrid | None]:
+    """What decides in a hurry that a value stays as it is."""
+    if one.choices is not None:
+        return 0.0, 0.0, StepGrid(0, len(one.choices) - 1, 1)
+    assert one.low is not None
+    assert one.high is not None
+    return one.low, one.high, one.steps
 
 
 def _rebuild(columns: Sequence[Column], fixed: Mapping[str, Any], rules: Sequence[str], notes: Sequence[str]) -> Space:

@@ -59,11 +59,15 @@ def _decimals(value: Decimal) -> int:
 class StepGrid:
     """The points low, low + step, … up to the last one at or below high, as exact decimals.
 
-    `divides` says whether high itself is a point. `high` is the last point. Ties between two points go to the even
-    multiple of the step.
+    `divides` says whether high itself is a point. `high` is the last point, and `high_is_exact` whether its float reads
+    back as the same decimal, so that a library which checks divisibility on floats agrees. Ties between two points go
+    to the even multiple of the step.
     """
 
-    __slots__ = ("_array", "_exact", "_high_int", "_low_int", "_scale", "_step_int", "count", "divides", "low", "step")
+    __slots__ = (
+        "_array", "_exact", "_low_int", "_scale", "_step_int", "count", "divides", "high", "high_is_exact",
+        "low", "step",
+    )  # fmt: skip
 
     def __init__(self, low: float, high: float, step: float) -> None:
         low_d, high_d, step_d = _decimal(low), _decimal(high), _decimal(step)
@@ -77,23 +81,14 @@ class StepGrid:
         last, rest = divmod(span, self._step_int * 10 ** (wide - digits))
         self.count: int = last + 1
         self.divides = rest == 0
-        self._high_int = self._low_int + last * self._step_int
-        largest = max(abs(self._low_int), abs(self._high_int))
+        high_int = self._low_int + last * self._step_int
+        self.high = self.value(last)
+        self.high_is_exact = Fraction(_decimal(self.high)) == Fraction(high_int, self._scale)
+        largest = max(abs(self._low_int), abs(high_int))
         self._exact = digits <= _EXACT_POWER and largest <= LARGEST_EXACT
         self._array: FloatArray | None = None
         if not self._exact and self.count <= _TABLE_POINTS:
             self._array = np.array([self.value(k) for k in range(self.count)], dtype=np.float64)
-
-    @property
-    def high(self) -> float:
-        """The last point."""
-        return self.value(self.count - 1)
-
-    @property
-    def high_is_exact(self) -> bool:
-        """Whether the float of the last point reads back as the same decimal, so that a library that checks
-        divisibility on floats agrees with us."""
-        return Fraction(_decimal(self.high)) == Fraction(self._high_int, self._scale)
 
     @property
     def collapses(self) -> bool:

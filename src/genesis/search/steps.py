@@ -78,9 +78,11 @@ class StepGrid:
         self._low_int = int(Fraction(low_d) * self._scale)
         self._step_int = int(Fraction(step_d) * self._scale)
         span = int((Fraction(high_d) - Fraction(low_d)) * 10**wide)
-        last, rest = divmod(span, self._step_int * 10 ** (wide - digits))
+        last = span // (self._step_int * 10 ** (wide - digits))
+        if self.value(last + 1) <= high:  # the decimal is a hair beyond high, its float is not
+            last += 1
         self.count: int = last + 1
-        self.divides = rest == 0
+        self.divides = self.value(last) == high
         high_int = self._low_int + last * self._step_int
         self.high = self.value(last)
         self.high_is_exact = Fraction(_decimal(self.high)) == Fraction(high_int, self._scale)

@@ -17,7 +17,7 @@ from genesis.market.journal import PageJournal
 ABOUT = {"exchange": "e", "symbol": "S", "asked_from": 0}
 
 
-def page(first: int, count: int = 3):
+def page(first: int, count: int = 1):
     time = np.arange(first, first + count)
     return time, {name: time * 1.5 + i for i, name in enumerate(COLUMNS)}
 
@@ -27,7 +27,7 @@ def test_pages_come_back_in_order_and_bit_for_bit(tmp_path):
     with PageJournal.open(path, ABOUT) as journal:
         assert journal.last is None
         assert len(journal.rows()) == 0
-        journal.append(*page(0))
+        journal.append(*page(0, 3))
         journal.append(*page(3, 2))
     with PageJournal.open(path, {"exchange": "other"}) as journal:
         assert journal.about == ABOUT
@@ -44,25 +44,25 @@ def test_a_journal_cut_anywhere_keeps_every_whole_page_and_takes_more(tmp_path):
     ends = []
     with PageJournal.open(path, ABOUT) as journal:
         for k in range(3):
-            journal.append(*page(3 * k))
+            journal.append(*page(k))
             ends.append(path.stat().st_size)
     whole = path.read_bytes()
     for cut in range(len(whole)):
         path.write_bytes(whole[:cut])
         kept = sum(end <= cut for end in ends)
         with PageJournal.open(path, ABOUT) as journal:
-            assert len(journal.rows()) == 3 * kept
-            journal.append(*page(100))
+            assert len(journal.rows()) == kept
+            journal.append(*page(100, 3))
         with PageJournal.open(path, ABOUT) as journal:
-            assert journal.rows()["time"].tolist() == [*range(3 * kept), 100, 101, 102]
+            assert journal.rows()["time"].tolist() == [*range(kept), 100, 101, 102]
 
 
 def test_a_flipped_byte_ends_the_journal_before_it(tmp_path):
     path = tmp_path / "x.part"
     with PageJournal.open(path, ABOUT) as journal:
-        journal.append(*page(0))
+        journal.append(*page(0, 3))
         end = path.stat().st_size
-        journal.append(*page(3))
+        journal.append(*page(3, 3))
     content = bytearray(path.read_bytes())
     content[end + 20] ^= 1
     path.write_bytes(content)

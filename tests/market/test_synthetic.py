@@ -1,4 +1,4 @@
-"""A synthetic market is the same for the same seed, keeps every rule of bars, behaves like a market, and says what it is."""
+"""A synthetic market is the same for the same seed, keeps the rules of bars, moves like a market, says what it is."""
 
 from __future__ import annotations
 

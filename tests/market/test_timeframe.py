@@ -77,7 +77,7 @@ def test_weekday_bars_are_daily_and_one_hole_does_not_change_the_timeframe():
 def test_too_few_or_uneven_times_tell_no_timeframe():
     with pytest.raises(DataError, match="do not tell their timeframe"):
         infer_timeframe(np.array([0]))
-    with pytest.raises(DataError, match="median step between bars is 0.5 s"):
+    with pytest.raises(DataError, match=r"median step between bars is 0\.5 s"):
         infer_timeframe(np.arange(5) * 500_000_000)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -85,17 +86,23 @@ def fetch(
     def tell(progress: Progress) -> None:
         from genesis.market.checks import iso
 
-        typer.echo(f"{progress.candles:,} candles, to {iso(progress.last)}", err=True)
+        again = "\r" if sys.stderr.isatty() else ""
+        typer.echo(f"{again}{progress.candles:,} candles, to {iso(progress.last):<20}", err=True, nl=not again)
 
     label = fetch_candles(
         exchange, symbol, timeframe, start=first, stop=stop, name=name, replace=replace, progress=tell
     )
+    if sys.stderr.isatty():
+        typer.echo(err=True)  # below the line that counted
     _kept(label, as_json)
 
 
 @data.command("list")
 def list_(as_json: Json = False) -> None:
-    """List the bundled samples and the imported bars."""
+    """List the bundled samples and the imported bars.
+
+    Each with its timeframe, number of bars and extent; a file that cannot be read is listed with the reason.
+    """
     from genesis.market.catalog import listing
 
     entries = listing()

@@ -186,7 +186,7 @@ def _pages(
     limit = _page_limit(source, symbol)
     longest = min(limit or SMALL_PAGE, SMALL_PAGE)
     while since < stop and _close(frame, since) <= now:
-        ask = functools.partial(source.fetch_ohlcv, symbol, frame.name, -(-since // MS), limit)
+        ask = functools.partial(_candles, source, symbol, frame.name, -(-since // MS), limit)
         time, columns = _arrays(_ask(source, f"give candles from {iso(since)}", ask, patience), source.id)
         wanted = (time >= since) & (time < stop) & (frame.close_of(time) <= now)
         if wanted.any():
@@ -197,6 +197,17 @@ def _pages(
         new = time[time >= since]
         # a page without a new candle is a hole in the market's history: step over as much as a page would hold
         since = _close(frame, int(new.max())) if len(new) else since + longest * frame.step
+
+
+def _candles(source: Exchange, symbol: str, timeframe: str, since: int, limit: int | None) -> Rows:
+    """One page; an empty one is believed only if the answer was JSON: ccxt makes no candles of an error page too."""
+    import ccxt
+
+    rows = source.fetch_ohlcv(symbol, timeframe, since, limit)
+    answer = getattr(source, "last_http_response", None)
+    if not rows and isinstance(answer, str) and answer.lstrip()[:1] not in ("[", "{"):
+        raise ccxt.ExchangeNotAvailable(f"answered {answer[:80]!r}, which is no JSON")
+    return rows
 
 
 def _close(frame: Timeframe, opening: int) -> int:

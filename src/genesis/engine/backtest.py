@@ -74,6 +74,17 @@ def execution_of(fill: Fill, capital: float, execution: Execution | None) -> Exe
     return Execution(fill=fill, capital=capital) if execution is None else execution
 
 
+def resolve(bars: Bars, strategy: Any, features: Features | None) -> tuple[Any, Features]:
+    """The strategy behind a reference and the features of `bars`; a strategy passes as it is."""
+    from genesis.strategy.features import Features
+
+    if isinstance(strategy, str | type) or not (hasattr(strategy, "signals") and hasattr(strategy, "version")):
+        from genesis.strategy.base import load_strategy
+
+        strategy = load_strategy(strategy)
+    return strategy, Features(bars) if features is None else features
+
+
 def backtest(
     bars: Bars,
     strategy: Any,
@@ -91,14 +102,7 @@ def backtest(
     `execution` replaces `fill` and `capital` when given. `features` (of the same bars) shares cached indicators between
     calls. No entry is decided before `trade_from`. Raises StrategyError when the strategy breaks its contract.
     """
-    from genesis.strategy.features import Features
-
-    if not hasattr(strategy, "signals") or isinstance(strategy, type):
-        from genesis.strategy.base import load_strategy
-
-        strategy = load_strategy(strategy)
-    if features is None:
-        features = Features(bars)
+    strategy, features = resolve(bars, strategy, features)
     signals = strategy.signals(params, features)
     sim = simulate(bars, signals, costs=costs, execution=execution_of(fill, capital, execution), trade_from=trade_from)
     return Backtest(bars, params, sim, compute_metrics(sim, bars))

@@ -84,6 +84,29 @@ def _write(fill: Any, bar: int, side: int, units: float, price: float, fee: floa
     fill.reason = reason
 
 
+@rule
+def tightened(
+    stop: float,
+    reason: int,
+    best: float,
+    price: float,
+    side: int,
+    trail_pct: float,
+    trail_gap: float,
+    even_pct: float,
+    even_at: float,
+) -> tuple[float, int]:
+    """Stop and its reason after a new best price; it only ever comes nearer, and an equal level keeps the old name."""
+    trail = trailing_stop(best, side, trail_pct, trail_gap)
+    if side * (trail - stop) > 0.0:
+        stop = trail
+        reason = TRAILING
+    if even_pct > 0.0 and side * (best - even_at) >= 0.0 and side * (price - stop) > 0.0:
+        stop = price
+        reason = BREAK_EVEN
+    return stop, reason
+
+
 @jit
 def trade(
     open_: FloatArray,
@@ -213,6 +236,7 @@ def trade(
         reason = 0
         out_bar = 0
         j = bar
+        reach = price
         if not next_open:  # entered at the close: this bar's high and low came before
             equity[bar] = cash + side * units * close[bar]
             j += 1
@@ -221,9 +245,7 @@ def trade(
             quiet = min(quiet, bar + max_hold - lag)
         while True:
             # --- bars on which nothing happens: no price in reach, nothing decided
-            limit = target  # the nearest price in front that matters
-            if ratchets and side * (limit - best) > 0.0:
-                limit = best
+            limit = target  # the nearest price in front that fills something
             if live > 0:
                 for k in range(parts):
                     if side * (limit - level[k]) > 0.0:
@@ -231,10 +253,9 @@ def trade(
             signed = side * units
             while j < quiet:
                 if watched:
-                    if side > 0:
-                        if low[j] <= stop or high[j] >= limit:
-                            break
-                    elif high[j] >= stop or low[j] <= limit:
+                    worst = low[j] if side > 0 else high[j]
+                    reach = high[j] if side > 0 else low[j]
+                    if side * (worst - stop) <= 0.0 or side * (reach - limit) >= 0.0:
                         break
                 signal = entry[j]
                 if signal != 0 and signal != side:
@@ -246,6 +267,11 @@ def trade(
                     break
                 equity[j] = value
                 j += 1
+                if ratchets and side * (reach - best) > 0.0:
+                    best = reach
+                    stop, stop_reason = tightened(
+                        stop, stop_reason, best, price, side, trail_pct, trail_gap, even_pct, even_at
+                    )
             # --- a bar on which something may happen
             if watched:
                 o = open_[j]
@@ -302,14 +328,9 @@ def trade(
                     elif ratchets and side * (reach - best) > 0.0:
                         # the new best price tightens the stop from the next bar on
                         best = reach
-                        if trails:
-                            trail = trailing_stop(best, side, trail_pct, trail_gap)
-                            if side * (trail - stop) > 0.0:
-                                stop = trail
-                                stop_reason = TRAILING
-                        if even_pct > 0.0 and side * (best - even_at) >= 0.0 and side * (price - stop) > 0.0:
-                            stop = price
-                            stop_reason = BREAK_EVEN
+                        stop, stop_reason = tightened(
+                            stop, stop_reason, best, price, side, trail_pct, trail_gap, even_pct, even_at
+                        )
                 if reason != 0:
                     i = j + cooldown  # this bar's close may decide again
                     break
@@ -383,7 +404,7 @@ def trade(
     return OK, bankrupt_bar, unfilled, n, fills, fill_count, trades, trade_count
 
 
-_trade = cast("Any", trade)  # called with unpacked tuples, which a checker cannot count
+run_trade = cast("Any", trade)  # called with unpacked tuples, which a checker cannot count
 _EMPTY: FloatArray = np.empty(0, dtype=np.float64)
 _EMPTY_FLAGS: NDArray[np.int8] = np.empty(0, dtype=np.int8)
 _NO_LEVELS: FloatArray = np.empty((0, 0), dtype=np.float64)
@@ -456,11 +477,10 @@ def simulate(bars: Bars, signals: Signals, *, costs: Costs, execution: Execution
     signals do not fit the bars or hold values out of their range, ConfigError when `trade_from` is not a bar.
     """
     n = len(bars.close)
-    if not 0 <= trade_from < n:
-        raise ConfigError(f"trade_from: {trade_from} is not one of the {n} bars; give 0 to {n - 1}")
+    check_start(trade_from, n)
     arrays = signal_arrays(signals, n)
     equity = np.empty(n)
-    status, bar, unfilled, _, fills, fill_count, trades, trade_count = _trade(
+    status, bar, unfilled, _, fills, fill_count, trades, trade_count = run_trade(
         bars.open,
         bars.high,
         bars.low,
@@ -484,6 +504,12 @@ def simulate(bars: Bars, signals: Signals, *, costs: Costs, execution: Execution
         bar,
         signals.blocked,
     )
+
+
+def check_start(trade_from: int, n: int) -> None:
+    """Raise ConfigError unless `trade_from` is one of `n` bars."""
+    if not 0 <= trade_from < n:
+        raise ConfigError(f"trade_from: {trade_from} is not one of the {n} bars; give 0 to {n - 1}")
 
 
 def signal_arrays(signals: Signals, n: int) -> tuple[NDArray[Any], ...]:

@@ -45,6 +45,11 @@ class FeatureCache:
     def __len__(self) -> int:
         return len(self._items)
 
+    def keys(self) -> tuple[Key, ...]:
+        """The keys held, the longest unused first."""
+        with self._lock:
+            return tuple(self._items)
+
     def fetch(self, key: Key, compute: Callable[[], FloatArray]) -> FloatArray:
         """The array under `key`, computed (or mapped from the folder) when absent."""
         with self._lock:

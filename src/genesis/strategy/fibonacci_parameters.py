@@ -197,6 +197,8 @@ def risk_map() -> tuple[str, Reader]:
     from genesis.errors import StrategyError
 
     def read(path: str, value: Any) -> Any:
+        if isinstance(value, (list, tuple)) and not value:
+            return np.empty((0, 2))
         try:
             table = np.ascontiguousarray(value, dtype=np.float64)
         except (TypeError, ValueError):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from genesis.errors import StrategyError
+from genesis.errors import GenesisError, StrategyError
 from genesis.strategy.features import did_you_mean
 from genesis.types import FloatArray
 
@@ -102,7 +102,10 @@ def text(check: Callable[[str], str], allowed: str) -> tuple[str, Reader]:
     def read(path: str, value: Any) -> str:
         if not isinstance(value, str):
             raise StrategyError(f"{path}: {value!r} is not allowed; give {allowed}")
-        return check(value)
+        try:
+            return check(value)
+        except (GenesisError, ValueError) as error:
+            raise StrategyError(f"{path}: {value!r} is not allowed; give {allowed} ({error})") from error
 
     return allowed, read
 

@@ -227,8 +227,8 @@ def _findings(run: RunData, played: Replay) -> list[Finding]:
             run.ledger,
             config.space,
             blocked=run.blocked,
-            concurrency=int(run.study.get("concurrency") or 1),
-            budget=int(run.study.get("budget") or len(run.ledger)),
+            concurrency=config.concurrency,
+            budget=config.run.max_trials or len(run.ledger),
         )
         if config.costs is not None and config.strategy is not None and not _costly(config.costs):
             found.append(
@@ -261,9 +261,8 @@ _ENDS = {
 
 def _subtitle(run: RunData) -> str:
     state = "so far" if run.running else _ENDS.get(str(run.summary.get("stop_reason")), "")
-    strategy = run.study.get("strategy") or ""
     data = run.config.data.source if run.config is not None and run.config.data is not None else ""
-    words = [f"{len(run.ledger):,} trials {state}", str(strategy), str(data)]
+    words = [f"{len(run.ledger):,} trials {state}", run.evaluates, str(data)]
     return " · ".join(word for word in words if word)
 
 
@@ -373,14 +372,15 @@ def _static_rows(ledger: Ledger, table: dict[str, Any]) -> list[list[str]]:
 
 def _identity(run: RunData) -> list[tuple[str, str]]:
     study, signature = run.study, run.study.get("signature") or {}
-    created = study.get("created")
+    created, settings = study.get("created"), run.settings
     rows = [
         ("run folder", str(run.path)),
         ("created", datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if created else "unknown"),
-        ("seed", str(study.get("seed"))),
-        ("sampler", str(study.get("sampler"))),
-        ("concurrency, lag", f"{study.get('concurrency')}, {study.get('lag')}"),
-        ("strategy", json.dumps(signature.get("strategy_code") or study.get("strategy"), default=str)),
+        ("created with", f"Genesis {study.get('version', 'unknown')}"),
+        ("seed", str(settings.get("seed"))),
+        ("sampler", json.dumps(settings.get("sampler"), default=str)),
+        ("concurrency, lag", f"{settings.get('max_concurrent')}, {settings.get('lag')}"),
+        ("strategy", json.dumps(signature.get("strategy_code") or run.evaluates, default=str)),
         ("bars", json.dumps(signature.get("bars") or "none", default=str)),
         ("kernel version", str(signature.get("kernel", "none"))),
         ("study signature (SHA-256)", _digest(signature)),

@@ -41,6 +41,18 @@ class RunData:
         return None if self.config is None else self.config.space
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """The `run` section as it was decided: seed, sampler, max_trials, max_concurrent, lag."""
+        return dict((self.study.get("config") or {}).get("run") or {})
+
+    @property
+    def evaluates(self) -> str:
+        """The strategy, callable or command of the study."""
+        config = self.study.get("config") or {}
+        found = config.get("strategy") or config.get("evaluate") or " ".join(config.get("command") or ())
+        return str(found)
+
+    @property
     def running(self) -> bool:
         """Whether no stop is recorded (going on, or killed)."""
         return not self.summary or self.summary.get("trials") != len(self.ledger)

@@ -200,5 +200,6 @@ def compact(values: FloatArray, *, digits: int = 5) -> list[float | int | None]:
         elif value.is_integer() and abs(value) < 1e15:
             out.append(int(value))
         else:
-            out.append(float(f"{value:.{digits}g}"))
+            short = float(f"{value:.{digits}g}")
+            out.append(short if math.isfinite(short) else value)  # the largest floats round up to infinity
     return out

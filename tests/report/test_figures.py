@@ -1,0 +1,101 @@
+"""Figures about the search: they are valid Plotly, compact, and their captions say what they show."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+from genesis.report import figures
+from genesis.report.tables import Ledger
+
+Maker = Callable[..., Ledger]
+
+
+def _all(ledger: Ledger) -> list[figures.Figure]:
+    shares = figures.importance(ledger)
+    return [
+        figures.best_so_far(ledger),
+        figures.score_distribution(ledger),
+        figures.importance_figure(shares),
+        figures.parallel(ledger, shares),
+        figures.time_budget({"backtest": 2.0, "idle": 1.0}),
+        *(figures.slice_figure(ledger, index) for index in range(len(ledger.axes))),
+        *figures.pair_figures(ledger, 0, 2),
+    ]
+
+
+@pytest.mark.parametrize("count", [0, 1, 30, 3_000])
+def test_every_figure_is_valid_and_small(ledger_of: Maker, count: int) -> None:
+    """From no trial to thousands: Plotly accepts each, JSON has no NaN, none is above 200 kB, each has a caption."""
+    for figure in _all(ledger_of(count)):
+        go.Figure({"data": figure.data, "layout": figure.layout})
+        assert len(json.dumps(figure.spec(), allow_nan=False)) < 200_000
+        assert figure.summary.endswith(".")
+
+
+def test_thinned_figures_say_so(ledger_of: Maker) -> None:
+    """What is left out is counted in the note; every improvement is drawn."""
+    ledger = ledger_of(20_000)
+    figure = figures.best_so_far(ledger)
+    assert "of 20,000 trials are drawn" in figure.note
+    line = next(trace for trace in figure.data if trace["name"] == "best so far")
+    assert max(line["y"]) == pytest.approx(ledger.scores[ledger.feasible].max(), rel=1e-4)
+
+
+def test_best_so_far_ignores_infeasible(ledger_of: Maker) -> None:
+    """A better score that breaks a constraint does not raise the line."""
+    ledger = replace(ledger_of(3), scores=np.array([1.0, 9.0, 2.0]), violation=np.array([0.0, 1.0, 0.0]))
+    line = next(trace for trace in figures.best_so_far(ledger).data if trace["name"] == "best so far")
+    assert max(line["y"]) == 2
+
+
+def test_distribution_marks_silent_and_repeated(ledger_of: Maker) -> None:
+    """Bars add up to the scored trials; silent and repeated ones have their own colour."""
+    ledger = ledger_of(200)
+    hashes = ["same"] * 50 + [f"h{i}" for i in range(150)]
+    figure = figures.score_distribution(replace(ledger, hashes=hashes))
+    names = {trace["name"]: sum(trace["y"]) for trace in figure.data}
+    assert sum(names.values()) == 200
+    assert names["no trades"] == int((ledger.metrics["trades"] == 0).sum())
+    assert names["same fills as an earlier trial"] > 0
+
+
+def test_importance_finds_what_matters(ledger_of: Maker) -> None:
+    """The parameter that makes the score comes first; one that does nothing explains next to nothing."""
+    shares = dict(figures.importance(ledger_of(2_000)))
+    assert next(iter(shares)) == "x"
+    assert shares["x"] > 0.7
+    assert shares["kind"] < 0.02
+    assert shares["rate"] < 0.02
+
+
+def test_importance_of_chance_is_nothing(ledger_of: Maker) -> None:
+    """With few trials and pure noise the chance correction keeps shares near zero on average."""
+    drawn = [
+        share
+        for seed in range(40)
+        for _, share in figures.importance(
+            replace(ledger_of(40, seed=seed), scores=np.random.default_rng(seed).standard_normal(40))
+        )
+    ]
+    assert np.mean(drawn) < 0.08
+
+
+def test_a_constant_score_has_no_importance(ledger_of: Maker) -> None:
+    """Nothing to explain, nothing explained."""
+    assert {share for _, share in figures.importance(replace(ledger_of(50), scores=np.ones(50)))} == {0.0}
+
+
+def test_visible_range_keeps_the_best() -> None:
+    """The axis cuts a long bad tail, never the best."""
+    scores = np.concatenate([np.linspace(0.0, 1.0, 100), [-1e6]])
+    limits = figures.visible_range(scores)
+    assert limits is not None
+    assert limits[0] > -10.0
+    assert limits[1] >= 1.0
+    assert figures.visible_range(np.linspace(0.0, 1.0, 100)) is None

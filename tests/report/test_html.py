@@ -1,0 +1,227 @@
+"""The report as a file: complete, escaped, self-contained, true to the store, and loud when it is not."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+import re
+import sqlite3
+from dataclasses import replace
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from genesis.report import html
+from genesis.report.html import metric_words, plotly_script, render, write_report
+from genesis.report.replay import luck, replay
+from genesis.report.source import read_run
+from genesis.run.result import Run
+from genesis.run.study import optimize
+from genesis.trials.store import RunStore
+
+
+def _unpacked(page: str, block: str) -> bytes:
+    found = re.search(rf'id="{block}">([^<]*)<', page)
+    assert found
+    return gzip.decompress(base64.b64decode(found.group(1)))
+
+
+def _payload(page: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(_unpacked(page, "payload"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def page(run: Run) -> str:
+    return render(read_run(run.path))
+
+
+class _Structure(HTMLParser):
+    """Collects what a screen reader goes by."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.headings: list[int] = []
+        self.plots: list[dict[str, str | None]] = []
+        self.links: list[str] = []
+        self.unscoped = 0
+        self.ids: list[str] = []
+        self.targets: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+        if "data-figure" in found:
+            self.plots.append(found)
+        if tag == "th" and "scope" not in found:
+            self.unscoped += 1
+        if found.get("id"):
+            self.ids.append(str(found["id"]))
+        for name in ("src", "href", "action", "data"):
+            value = found.get(name)
+            if value is not None:
+                (self.targets if value.startswith("#") else self.links).append(value)
+
+
+def test_structure_for_readers(page: str) -> None:
+    """One h1, no skipped level, every th scoped, every figure labelled in words, ids unique, anchors resolve."""
+    seen = _Structure()
+    seen.feed(page)
+    assert seen.headings.count(1) == 1
+    assert all(after - before <= 1 for before, after in zip(seen.headings, seen.headings[1:], strict=False))
+    assert seen.unscoped == 0
+    assert all(plot["aria-label"] and plot["role"] == "img" for plot in seen.plots)
+    assert len(set(seen.ids)) == len(seen.ids)
+    assert {target[1:] for target in seen.targets} <= set(seen.ids)
+
+
+def test_nothing_is_loaded_from_elsewhere(page: str) -> None:
+    """No attribute points outside the file, and the policy forbids every connection."""
+    seen = _Structure()
+    seen.feed(page)
+    assert seen.links == []
+    assert "default-src 'none'" in unescape(page)
+    assert "url(" not in page.split("<body>")[0]
+
+
+def test_policy_allows_exactly_our_scripts(page: str) -> None:
+    """The two hashes are those of the page's own script and of plotly.js."""
+    own = page.rpartition("<script>")[2].partition("</script>")[0]
+    for source in (own, plotly_script()):
+        digest = base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in unescape(page)
+    assert _unpacked(page, "plotly").decode() == plotly_script()
+
+
+def test_every_section_the_reader_needs(page: str) -> None:
+    """Verdict first, then trading, search, parameters, trials, time, and what repeats the study."""
+    order = [page.index(f'<section id="{name}"') for name in ("verdict", "trading", "search", "space", "trials")]
+    assert order == sorted(order)
+    figures = _payload(page)["figures"]
+    drawn = set(re.findall(r'data-figure="([^"]+)"', page))
+    assert drawn <= set(figures)
+    for key in ("equity", "monthly", "best-so-far", "distribution", "importance", "parallel", "time", "slice-0"):
+        assert key in drawn
+    assert any(key.startswith("plateau-") for key in drawn)
+    assert sum(key.startswith("price-") for key in figures) == 10
+
+
+def test_figures_carry_the_true_trial(page: str, run: Run) -> None:
+    """The table holds every trial with its score; the best comes first."""
+    table = _payload(page)["table"]
+    names = [column["name"] for column in table["columns"]]
+    stored = run.trials()
+    assert table["data"][0] == stored["number"].tolist()
+    assert {"sharpe", "trades", "fast", "slow", "side"} <= set(names)
+    assert table["data"][0][table["order"][0]] == run.best.number
+
+
+def test_replay_agrees_to_the_bit(run: Run) -> None:
+    """The best ten, run again from stored parameters, give every stored metric exactly, in and out of sample."""
+    played = replay(read_run(run.path))
+    assert len(played.trials) == 10
+    assert played.alarms == []
+    for again in played.trials:
+        assert dict(again.inside.metrics) == run.trial(again.number).metrics
+        assert again.outside is not None
+
+
+def test_a_changed_result_is_said_loudly(run: Run, tmp_path: Path) -> None:
+    """A store whose metric was altered gives an alarm that names trial, metric and both values."""
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    with sqlite3.connect(run.path / "run.db") as source, sqlite3.connect(folder / "run.db") as target:
+        source.backup(target)
+    source.close()
+    target.close()
+    data = read_run(folder)
+    number = int(data.ledger.numbers[data.ledger.best_different[0]])
+    with RunStore.open(folder, read_only=True) as store:
+        stored = store.result(number)
+    altered = replace(stored, metrics=stored.metrics | {"total_return": 99.0})
+    original = RunStore.results
+
+    def tampered(self: RunStore, numbers: Any = None) -> Any:
+        for result in original(self, numbers):
+            yield altered if result.number == number else result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunStore, "results", tampered)
+        page = render(read_run(folder))
+    assert 'role="alert"' in page
+    assert f"Trial {number}, run again from its stored parameters, does not give its stored results" in page
+    assert "total_return was 99.0" in page
+
+
+def test_user_text_is_escaped(tmp_path: Path, study: dict[str, Any]) -> None:
+    """A choice that is HTML stays text, in the page and in the data block."""
+    evil = "<img src=x onerror=alert(1)></script>"
+    found = optimize(
+        {
+            "evaluate": evaluate_evil,
+            "objective": "score",
+            "parameters": {"word": {"type": "grid", "values": [evil, "b"]}, "x": {"type": "int", "low": 0, "high": 9}},
+            "run": {"run_id": "evil", "max_trials": 15, "seed": 1, "sampler": "random"},
+        },
+        workers=0,
+        runs_dir=tmp_path,
+    )
+    page = render(read_run(found.path))
+    assert evil not in page
+    assert "&lt;img" in page
+    assert page.count("</script>") == 3
+
+
+def evaluate_evil(params: dict[str, Any]) -> dict[str, float]:
+    return {"score": float(params["x"])}
+
+
+def test_written_whole_and_in_place(run: Run, tmp_path: Path) -> None:
+    """The file is complete under its name, small, and no temporary file stays."""
+    path = write_report(run.path, output=tmp_path / "r.html")
+    assert path.read_text(encoding="utf-8").rstrip().endswith("</html>")
+    assert path.stat().st_size < 6_000_000
+    assert [entry.name for entry in tmp_path.iterdir()] == ["r.html"]
+
+
+def test_refresh_reloads_only_when_asked(run: Run) -> None:
+    """A report of a going run reloads itself; a final one does not."""
+    data = read_run(run.path)
+    assert 'http-equiv="refresh" content="10"' in render(data, refresh=10)
+    assert 'http-equiv="refresh"' not in render(data)
+
+
+def test_luck_counts_what_was_tried(run: Run) -> None:
+    """Different behaviours bound the effective number; the deflated Sharpe ratio and the split test are there."""
+    data = read_run(run.path)
+    found = luck(data, replay(data))
+    assert 1.0 <= found.independent <= found.distinct <= run.count
+    assert found.deflated is not None
+    assert 0.0 <= found.deflated.probability <= 1.0
+    assert found.overfitting is not None
+    assert found.sampled > 10
+
+
+def test_metric_words() -> None:
+    """Shares are per cent, counts whole, an undefined value is a dash."""
+    assert metric_words("total_return", -0.0123) == "-1.23%"
+    assert metric_words("trades", 1234.0) == "1,234"
+    assert metric_words("sharpe", None) == "–"
+
+
+def test_identity_names_everything_to_repeat_it(page: str, run: Run) -> None:
+    """Seed, signature digest, data fingerprint and kernel version are in the page."""
+    signature = run.study["signature"]
+    for words in (
+        signature["bars"]["fingerprint"],
+        f">{run.study['config']['run']['seed']}<",
+        html._digest(signature),
+        "Python 3.",
+    ):
+        assert words in page

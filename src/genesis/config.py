@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
-import inspect
-import math
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import cached_property
@@ -15,24 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from genesis.engine.metrics import METRICS
 from genesis.errors import ConfigError, SpaceError, StrategyError
-from genesis.judge.scoring import objective_terms, parse_constraint
 from genesis.legacy import from_older_layout, is_older_layout
-from genesis.search.nodes import json_text, nearest_name, plain_value
+from genesis.search.nodes import json_text, plain_value
 from genesis.search.space import Space
 from genesis.sections import DataSection, HoldoutSection, RunSection, StudyFile
 from genesis.settings import misspelt_variables, read_settings, study_overrides
 from genesis.strategy.base import default_space, load_strategy
+from genesis.study_checks import check_constraints, check_kind, check_objective, check_windows
+from genesis.study_errors import failed, sentence
+from genesis.study_raw import copied, get_path, reference_name, set_path, tidy, without_folders
 from genesis.study_yaml import dump_yaml, read_yaml
 from genesis.types import Costs, Execution
 
 AUTO_SAMPLER_FROM = 500
 """A study of more trials that names no sampler uses `auto`, else `tpe`."""
-
-_FRACTIONS = ("max_drawdown", "win_rate", "exposure")
 
 
 @dataclass(frozen=True)
@@ -79,7 +74,7 @@ class StudyConfig:
             out["holdout"] = self.holdout.model_dump(exclude_none=True)
         for name in ("strategy", "evaluate"):
             if (target := getattr(self, name)) is not None:
-                out[name] = _reference_name(target)
+                out[name] = reference_name(target)
         if self.command is not None:
             out["command"] = list(self.command)
         if self.costs is not None:
@@ -110,12 +105,12 @@ class StudyConfig:
         data = None
         if self.data is not None:
             data = self.data.model_dump()
-            data["source"] = _without_folders(self.data.source)
+            data["source"] = without_folders(self.data.source)
         run = self.run
         return {
             "data": data,
-            "strategy": None if self.strategy is None else _without_folders(_reference_name(self.strategy)),
-            "evaluate": None if self.evaluate is None else _without_folders(_reference_name(self.evaluate)),
+            "strategy": None if self.strategy is None else without_folders(reference_name(self.strategy)),
+            "evaluate": None if self.evaluate is None else without_folders(reference_name(self.evaluate)),
             "command": None if self.command is None else list(self.command),
             "costs": None if self.costs is None else asdict(self.costs),
             "execution": None if self.strategy is None else asdict(self.execution),
@@ -144,9 +139,9 @@ class StudyConfig:
         raw = self.to_dict()
         taken = []
         for path in sorted(self.defaulted):
-            value = _get(stored, path)
-            if value is not None and value != _get(raw, path):
-                _set(raw, path, value)
+            value = get_path(stored, path)
+            if value is not None and value != get_path(raw, path):
+                set_path(raw, path, value)
                 taken.append(f"{path}: {value!r}, as the run began")
         if not taken:
             return self
@@ -180,9 +175,9 @@ def load_study(
         raw, file, env, inherited = _raw_of(source), None, {}, source.notes
     elif isinstance(source, str | os.PathLike):
         file = Path(source).expanduser().resolve()
-        raw, inherited = _copied(read_yaml(Path(source))), ()
+        raw, inherited = copied(read_yaml(Path(source))), ()
     elif isinstance(source, Mapping):
-        raw, file, inherited = _copied(source), None, ()
+        raw, file, inherited = copied(source), None, ()
     else:
         raise ConfigError(f"study: {type(source).__name__} is not a study; give a YAML file's path or a mapping")
     reader = _Reader(raw, file, list(inherited))
@@ -207,7 +202,7 @@ class _Reader:
     def override(self, env: Mapping[str, str] | None, flags: Mapping[str, Any]) -> None:
         """Lay the environment, then the flags, over the file."""
         for path, (variable, value) in study_overrides(read_settings(env)).items():
-            before = _get(self.raw, path)
+            before = get_path(self.raw, path)
             if before != value:
                 said = f" (the file says {before!r})" if before is not None else ""
                 self.notes.append(f"{path}: {value!r} from {variable}{said}")
@@ -217,27 +212,27 @@ class _Reader:
             self.put(key if "." in key or key in StudyFile.model_fields else f"run.{key}", value)
 
     def put(self, path: str, value: Any) -> None:
-        if not _set(self.raw, path, value):
+        if not set_path(self.raw, path, value):
             self.problems.append(f"{path}: cannot be set, since {path.split('.', maxsplit=1)[0]} is not a mapping")
 
     def read(self) -> StudyConfig:
         raw = {key: asdict(value) if _is_section(value) else value for key, value in self.raw.items()}
-        self.check_kind(raw)
+        self.problems += check_kind(raw)
         try:
             study = StudyFile.model_validate(raw)
         except ValidationError as exc:
-            self.problems += [sentence for one in exc.errors() if (sentence := _sentence(one))]
+            self.problems += [sentence(one) for one in exc.errors()]
             self.check_parts(raw)
-            raise _failed(self.problems) from exc
-        self.check_windows(study)
-        self.check_objective(study.objective, study.strategy is not None)
-        self.check_constraints(study.constraints, study.strategy is not None)
+            raise failed(self.problems) from exc
+        self.problems += check_windows(study)
+        self.problems += check_objective(study.objective, study.strategy is not None)
+        self.problems += check_constraints(study.constraints, study.strategy is not None)
         space, parameters = self.read_space(study.parameters, study.rules, study.strategy)
         run = self.decide(study.run, space)
         if space is not None:
             self.check_points(run, space)
         if self.problems:
-            raise _failed(self.problems)
+            raise failed(self.problems)
         assert space is not None
         return self.named(
             StudyConfig(
@@ -263,11 +258,11 @@ class _Reader:
         if study.run.run_id:
             return study
         if self.file is not None:
-            name = _tidy(self.file.stem)
+            name = tidy(self.file.stem)
         else:
             target = study.strategy or study.evaluate or (study.command or ("command",))[0]
             text = json_text(plain_value(study.signature()))
-            name = f"{_tidy(_without_folders(_reference_name(target)))}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+            name = f"{tidy(without_folders(reference_name(target)))}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
         return _replace(
             study,
             run=study.run.model_copy(update={"run_id": name}),
@@ -282,92 +277,9 @@ class _Reader:
             rules = raw.get("rules")
             self.read_space(raw["parameters"], rules if isinstance(rules, list | tuple) else (), None)
         if "objective" in raw:
-            self.check_objective(raw["objective"], strategy)
+            self.problems += check_objective(raw["objective"], strategy)
         if isinstance(raw.get("constraints"), Mapping):
-            self.check_constraints(raw["constraints"], strategy)
-
-    def check_kind(self, raw: Mapping[str, Any]) -> None:
-        given = [name for name in ("strategy", "evaluate", "command") if raw.get(name) is not None]
-        if not given:
-            self.problems.append("strategy: is missing; write strategy: sma_cross (or evaluate: or command:)")
-        elif len(given) > 1:
-            self.problems.append(f"{given[1]}: excludes {given[0]}; keep one of {', '.join(given)}")
-        elif given == ["strategy"]:
-            if raw.get("data") is None:
-                self.problems.append("data: is missing; a strategy needs bars: data: {source: 'sample:IBM'}")
-            if raw.get("costs") is None:
-                self.problems.append(
-                    "costs: is missing, and costs change every score; write costs: {fee_bps: 10, slippage_bps: 5}, "
-                    "or zeros if trading is free"
-                )
-        else:
-            for name in ("costs", "execution"):
-                if raw.get(name) is not None:
-                    self.problems.append(f"{name}: belongs to a strategy; {given[0]} does its own, so remove it")
-
-    def check_windows(self, study: StudyFile) -> None:
-        data, holdout = study.data, study.holdout
-        for name, window in (("data", data), ("holdout", holdout)):
-            if window is not None and window.start and window.end and _first(window.start) >= _last(window.end):
-                self.problems.append(f"{name}.end: {window.end} is before {name}.start {window.start}; swap them")
-        if holdout is None:
-            return
-        if data is None:
-            self.problems.append("holdout: needs data; add data: {source: …}, or remove the holdout")
-            return
-        before = holdout.end is not None and data.start is not None and _last(holdout.end) <= _first(data.start)
-        if before:
-            return
-        if data.end is None:
-            self.problems.append(
-                f"holdout.start: {holdout.start} lies in the data, which have no end; write data.end before it"
-            )
-        elif _first(holdout.start) < _last(data.end):
-            self.problems.append(
-                f"holdout.start: {holdout.start} is not after data.end {data.end}, so the search would "
-                f"see the holdout; end the data earlier or start the holdout later"
-            )
-
-    def check_objective(self, objective: Any, strategy: bool) -> None:
-        try:
-            terms = objective_terms(objective)
-        except ConfigError as exc:
-            self.problems.append(exc.message)
-            return
-        weighted = not isinstance(objective, str) and not isinstance(objective.get("metric"), str)
-        for name, weight in terms:
-            if strategy and name not in METRICS:
-                near = nearest_name(name, list(METRICS))
-                self.problems.append(f"objective: {name!r} is no metric{near}; use one of {', '.join(METRICS)}")
-            elif weighted and weight > 0 and name in METRICS and METRICS[name].better == "lower":
-                remedy = f"{{metric: {name}, direction: minimize}}" if len(terms) == 1 else f"{name}: {-weight:g}"
-                self.problems.append(
-                    f"objective.{name}: weight {weight:g} rewards more of it, and less is better; write {remedy}"
-                )
-
-    def check_constraints(self, constraints: Mapping[str, Any], strategy: bool) -> None:
-        for key, limit in constraints.items():
-            if isinstance(limit, bool) or not isinstance(limit, int | float) or not math.isfinite(limit):
-                self.problems.append(f"constraints.{key}: {limit!r} is not a finite number; write {key}: 30, say")
-                continue
-            try:
-                metric, side = parse_constraint(str(key))
-            except ConfigError as exc:
-                self.problems.append(exc.message)
-                continue
-            if not strategy:
-                continue
-            if metric not in METRICS:
-                known = [f"{side}_{name}" for name in METRICS] + [n for n in METRICS if n.startswith("max_")]
-                self.problems.append(
-                    f"constraints.{key}: {metric!r} is no metric{nearest_name(str(key), known)}; "
-                    f"use min_ or max_ and one of {', '.join(METRICS)}"
-                )
-            elif metric in _FRACTIONS and not 0 <= limit <= 1:
-                less = f"; write {key}: {limit / 100:g} for {limit:g} %" if 1 < limit <= 100 else "; use a number in it"
-                self.problems.append(
-                    f"constraints.{key}: {limit!r} is outside [0, 1], and {metric} is a fraction{less}"
-                )
+            self.problems += check_constraints(raw["constraints"], strategy)
 
     def read_space(self, given: Any, rules: Sequence[str], strategy: Any) -> tuple[Space | None, dict[str, Any]]:
         if given is None:
@@ -394,10 +306,10 @@ class _Reader:
             return None
         if not declared:
             self.problems.append(
-                f"parameters: is missing, and {_reference_name(strategy)} declares none; add parameters:"
+                f"parameters: is missing, and {reference_name(strategy)} declares none; add parameters:"
             )
             return None
-        self.notes.append(f"parameters: the space that {_reference_name(strategy)} declares")
+        self.notes.append(f"parameters: the space that {reference_name(strategy)} declares")
         self.defaulted.add("parameters")
         return declared
 
@@ -482,102 +394,6 @@ def concurrency_for(space: Space) -> tuple[int, str]:
     return (4 if width <= 3 else 6 if width <= 7 else 8), f"a continuous space of {width} parameters"
 
 
-def _sentence(error: Any) -> str:
-    """One problem that pydantic found, as what came, what is allowed and the edit."""
-    loc = [part for part in error["loc"] if not (isinstance(part, str) and part.startswith(("function-", "nullable")))]
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".") or "study"
-    kind, given, context = error["type"], error.get("input"), error.get("ctx") or {}
-    section, leaf = _model_at(loc[:-1]), str(loc[-1]) if loc else ""
-    if kind == "invalid_key":
-        return f"{path}: is not a key here; keys are text"
-    if kind == "extra_forbidden":
-        known = list(section.model_fields) if section else []
-        hint = _misplaced(leaf, known)
-        return f"{path}: is not a key here{hint}" + ("" if hint else f"; allowed: {', '.join(known)}")
-    example = _example(section, leaf)
-    if kind == "missing":
-        return f"{path}: is missing; write {example}"
-    if kind == "value_error":
-        return f"{path}: {str(error['msg']).removeprefix('Value error, ')}"
-    allowed = _ALLOWED.get(kind, "").format(**context) or str(error["msg"]).lower()
-    if kind == "int_type" and isinstance(given, float) and given.is_integer():
-        example = f"{leaf}: {int(given)}"
-    shown = repr(given) if len(repr(given)) <= 80 else f"{repr(given)[:77]}…"
-    return f"{path}: {shown} is not {allowed}; write {example}"
-
-
-_ALLOWED = {
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "finite_number": "a finite number",
-    "bool_type": "true or false",
-    "string_type": "text",
-    "dict_type": "a mapping",
-    "model_type": "a mapping",
-    "literal_error": "one of {expected}",
-    "greater_than_equal": "{ge:.12g} or more",
-    "greater_than": "above {gt:.12g}",
-    "less_than_equal": "{le:.12g} or less",
-    "string_too_short": "text of at least one character",
-}
-
-
-def _model_at(loc: Sequence[Any]) -> type[BaseModel] | None:
-    model: type[BaseModel] = StudyFile
-    for part in loc:
-        info = model.model_fields.get(str(part))
-        candidates = [] if info is None else [info.annotation, *getattr(info.annotation, "__args__", ())]
-        inner = next((one for one in candidates if inspect.isclass(one) and issubclass(one, BaseModel)), None)
-        if inner is None:
-            return None
-        model = inner
-    return model
-
-
-def _example(section: type[BaseModel] | None, leaf: str) -> str:
-    info = section.model_fields.get(leaf) if section else None
-    if info is None or not info.examples:
-        return "another value"
-    return dump_yaml({leaf: info.examples[0]}, flow=True).strip()[1:-1]
-
-
-def _misplaced(leaf: str, known: Sequence[str]) -> str:
-    """A near name in this section, or the section in which the key does exist."""
-    near = nearest_name(leaf, known)
-    if near:
-        return near
-    for name, info in StudyFile.model_fields.items():
-        inner = _model_at([name])
-        if inner is not None and leaf in inner.model_fields and info:
-            return f" (it belongs under {name})"
-    return " (it belongs at the top of the file)" if leaf in StudyFile.model_fields else ""
-
-
-def _failed(problems: Sequence[str]) -> ConfigError:
-    unique = list(dict.fromkeys(problems))
-    text = unique[0] if len(unique) == 1 else "\n  ".join([f"{len(unique)} problems in the study:", *unique])
-    return ConfigError(text, problems=unique)
-
-
-def _first(moment: str) -> dt.datetime:
-    """The first instant of a start, in UTC."""
-    stamp = dt.datetime.fromisoformat(moment)
-    return stamp.replace(tzinfo=dt.UTC) if stamp.tzinfo is None else stamp.astimezone(dt.UTC)
-
-
-def _last(moment: str) -> dt.datetime:
-    """The first instant after an end: after the whole day if it has no clock."""
-    return _first(moment) + (dt.timedelta(microseconds=1) if ":" in moment else dt.timedelta(days=1))
-
-
-def _copied(value: Any) -> Any:
-    """Containers copied, everything else as it is, so that no caller's mapping is changed."""
-    if isinstance(value, Mapping):
-        return {key: _copied(one) for key, one in value.items()}
-    return [_copied(one) for one in value] if isinstance(value, list | tuple) else value
-
-
 def _plain_spec(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else plain_value(value)
 
@@ -594,52 +410,8 @@ def _raw_of(study: StudyConfig) -> dict[str, Any]:
             raw[name] = getattr(study, name)
     for path in study.defaulted:  # decide again, since a flag may change what it depends on
         if path not in ("parameters", "run.run_id"):
-            _set(raw, path, "auto" if path == "run.max_concurrent" else None)
+            set_path(raw, path, "auto" if path == "run.max_concurrent" else None)
     return raw
-
-
-def _reference_name(target: Any) -> str:
-    if isinstance(target, str):
-        return target
-    named = target if hasattr(target, "__qualname__") else type(target)
-    return f"{named.__module__}:{named.__qualname__}"
-
-
-def _without_folders(reference: str) -> str:
-    """A path without its folders, so that a study may move; content is what tells files apart."""
-    if reference.startswith(("sample:", "synthetic")):
-        return reference
-    return reference.replace("\\", "/").rpartition("/")[2]
-
-
-def _tidy(name: str) -> str:
-    """A name as a run_id may be: other characters become '-'."""
-    tidy = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:80]
-    return tidy or "study"
-
-
-def _get(raw: Mapping[str, Any], path: str) -> Any:
-    at: Any = raw
-    for part in path.split("."):
-        if not isinstance(at, Mapping):
-            return None
-        at = at.get(part)
-    return at
-
-
-def _set(raw: dict[str, Any], path: str, value: Any) -> bool:
-    *above, leaf = path.split(".")
-    at = raw
-    for part in above:
-        if at.get(part) is None:
-            at[part] = {}
-        if part in ("sampler", "pruner") and isinstance(at[part], str):
-            at[part] = {"type": at[part]}
-        if not isinstance(at[part], dict):
-            return False
-        at = at[part]
-    at[leaf] = value
-    return True
 
 
 def _replace(study: StudyConfig, **changes: Any) -> StudyConfig:

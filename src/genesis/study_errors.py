@@ -1,0 +1,93 @@
+"""Turns what pydantic finds in a study into sentences: the dotted path, what came, what is allowed, the edit."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+from genesis.errors import ConfigError
+from genesis.search.nodes import nearest_name
+from genesis.sections import StudyFile
+from genesis.study_yaml import dump_yaml
+
+
+def sentence(error: Any) -> str:
+    """One problem that pydantic found, as what came, what is allowed and the edit."""
+    loc = [part for part in error["loc"] if not (isinstance(part, str) and part.startswith(("function-", "nullable")))]
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".") or "study"
+    kind, given, context = error["type"], error.get("input"), error.get("ctx") or {}
+    section, leaf = _model_at(loc[:-1]), str(loc[-1]) if loc else ""
+    if kind == "invalid_key":
+        return f"{path}: is not a key here; keys are text"
+    if kind == "extra_forbidden":
+        known = list(section.model_fields) if section else []
+        hint = _misplaced(leaf, known)
+        return f"{path}: is not a key here{hint}" + ("" if hint else f"; allowed: {', '.join(known)}")
+    example = _example(section, leaf)
+    if kind == "missing":
+        return f"{path}: is missing; write {example}"
+    if kind == "value_error":
+        return f"{path}: {str(error['msg']).removeprefix('Value error, ')}"
+    allowed = _ALLOWED.get(kind, "").format(**context) or str(error["msg"]).lower()
+    if kind == "int_type" and isinstance(given, float) and given.is_integer():
+        example = f"{leaf}: {int(given)}"
+    shown = repr(given) if len(repr(given)) <= 80 else f"{repr(given)[:77]}…"
+    return f"{path}: {shown} is not {allowed}; write {example}"
+
+
+_ALLOWED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "literal_error": "one of {expected}",
+    "greater_than_equal": "{ge:.12g} or more",
+    "greater_than": "above {gt:.12g}",
+    "less_than_equal": "{le:.12g} or less",
+    "string_too_short": "text of at least one character",
+}
+
+
+def _model_at(loc: Sequence[Any]) -> type[BaseModel] | None:
+    model: type[BaseModel] = StudyFile
+    for part in loc:
+        info = model.model_fields.get(str(part))
+        candidates = [] if info is None else [info.annotation, *getattr(info.annotation, "__args__", ())]
+        inner = next((one for one in candidates if inspect.isclass(one) and issubclass(one, BaseModel)), None)
+        if inner is None:
+            return None
+        model = inner
+    return model
+
+
+def _example(section: type[BaseModel] | None, leaf: str) -> str:
+    info = section.model_fields.get(leaf) if section else None
+    if info is None or not info.examples:
+        return "another value"
+    return dump_yaml({leaf: info.examples[0]}, flow=True).strip()[1:-1]
+
+
+def _misplaced(leaf: str, known: Sequence[str]) -> str:
+    """A near name in this section, or the section in which the key does exist."""
+    near = nearest_name(leaf, known)
+    if near:
+        return near
+    for name, info in StudyFile.model_fields.items():
+        inner = _model_at([name])
+        if inner is not None and leaf in inner.model_fields and info:
+            return f" (it belongs under {name})"
+    return " (it belongs at the top of the file)" if leaf in StudyFile.model_fields else ""
+
+
+def failed(problems: Sequence[str]) -> ConfigError:
+    """One error of all problems, each once."""
+    unique = list(dict.fromkeys(problems))
+    text = unique[0] if len(unique) == 1 else "\n  ".join([f"{len(unique)} problems in the study:", *unique])
+    return ConfigError(text, problems=unique)

@@ -1,0 +1,61 @@
+"""Small operations on a study that is still a plain mapping."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+
+def copied(value: Any) -> Any:
+    """Containers copied, everything else as it is, so that no caller's mapping is changed."""
+    if isinstance(value, Mapping):
+        return {key: copied(one) for key, one in value.items()}
+    return [copied(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def reference_name(target: Any) -> str:
+    """A reference as text: itself, or module:name of a class, function or object."""
+    if isinstance(target, str):
+        return target
+    named = target if hasattr(target, "__qualname__") else type(target)
+    return f"{named.__module__}:{named.__qualname__}"
+
+
+def without_folders(reference: str) -> str:
+    """A path without its folders, so that a study may move; content is what tells files apart."""
+    if reference.startswith(("sample:", "synthetic")):
+        return reference
+    return reference.replace("\\", "/").rpartition("/")[2]
+
+
+def tidy(name: str) -> str:
+    """A name as a run_id may be: other characters become '-'."""
+    tidy = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:80]
+    return tidy or "study"
+
+
+def get_path(raw: Mapping[str, Any], path: str) -> Any:
+    """The value at a dotted path, None where there is none."""
+    at: Any = raw
+    for part in path.split("."):
+        if not isinstance(at, Mapping):
+            return None
+        at = at.get(part)
+    return at
+
+
+def set_path(raw: dict[str, Any], path: str, value: Any) -> bool:
+    """Put a value at a dotted path, making the mappings above it; False if something else stands there."""
+    *above, leaf = path.split(".")
+    at = raw
+    for part in above:
+        if at.get(part) is None:
+            at[part] = {}
+        if part in ("sampler", "pruner") and isinstance(at[part], str):
+            at[part] = {"type": at[part]}
+        if not isinstance(at[part], dict):
+            return False
+        at = at[part]
+    at[leaf] = value
+    return True

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from genesis.engine.kernel import simulate
 from genesis.engine.metrics import compute_metrics
 from genesis.errors import StrategyError
@@ -18,7 +20,7 @@ from genesis.run.executors import Report, failed_result
 from genesis.run.external import BadOutcomeError, Metrics, call, load_callable, run_command, wanted_arguments
 from genesis.strategy.base import load_strategy
 from genesis.strategy.features import FeatureCache, Features, Key
-from genesis.types import FloatArray, Signals, TrialResult, TrialSpec
+from genesis.types import Costs, FloatArray, Signals, TrialResult, TrialSpec
 
 if TYPE_CHECKING:
     from genesis.config import StudyConfig
@@ -105,10 +107,31 @@ class Evaluator:
             loaded.arguments = wanted_arguments(loaded.function)
         return loaded
 
+    def warm(self, params: dict[str, Any]) -> None:
+        """Compile, or load from the disk cache, what trials will call, so that forked workers need not.
+
+        A strategy of ours is run once; of a user's strategy nothing is called here, since it may loop or exit.
+        """
+        loaded = self.prepare()
+        if loaded.strategy is None or loaded.bars is None:
+            return
+        if type(loaded.strategy).__module__.startswith("genesis."):
+            self(TrialSpec(number=-1, generation=-1, key="", params=params, seed=0))
+            return
+        entry = np.zeros(len(loaded.bars), dtype=np.int8)
+        entry[-2:] = 1
+        simulation = simulate(loaded.bars, Signals(entry=entry), costs=self._costs, execution=self.config.execution)
+        compute_metrics(simulation, loaded.bars)
+
     @property
     def bars(self) -> Bars | None:
         """The bars of the window with their warm-up, or None when the study names no data."""
         return self.prepare().bars
+
+    @property
+    def _costs(self) -> Costs:
+        assert self.config.costs is not None  # a study with a strategy has them
+        return self.config.costs
 
     def __call__(self, spec: TrialSpec, report: Report | None = None) -> TrialResult:
         """Run one trial; an exception of the strategy or callable becomes a failed result with its traceback."""
@@ -139,7 +162,7 @@ class Evaluator:
         signals = loaded.strategy.signals(spec.params, loaded.features)
         signalled = time.perf_counter()
         simulation = simulate(
-            loaded.bars, signals, costs=config.costs, execution=config.execution, trade_from=loaded.trade_from
+            loaded.bars, signals, costs=self._costs, execution=config.execution, trade_from=loaded.trade_from
         )
         traded = time.perf_counter()
         metrics = dict(compute_metrics(simulation, loaded.bars, trade_from=loaded.trade_from))
@@ -163,7 +186,7 @@ class Evaluator:
             cut = start + (len(bars) - start) * step // self.segments
             part = bars.slice(0, cut)
             simulation = simulate(
-                part, _head(signals, cut), costs=self.config.costs, execution=self.config.execution, trade_from=start
+                part, _head(signals, cut), costs=self._costs, execution=self.config.execution, trade_from=start
             )
             metrics = compute_metrics(simulation, part, trade_from=start)
             score = score_metrics(metrics, self.config.objective, {}).value
@@ -231,11 +254,17 @@ class Evaluator:
 
 def _head(signals: Signals, n: int) -> Signals:
     """The first `n` bars of the signals."""
+
+    def cut(array: Any) -> Any:
+        return None if array is None else array[:n]
+
     return replace(
         signals,
         entry=signals.entry[:n],
-        **{
-            name: None if (array := getattr(signals, name)) is None else array[:n]
-            for name in ("exit", "size", "stop_distance", "target_distance", "trail_distance", "partial_levels")
-        },
+        exit=cut(signals.exit),
+        size=cut(signals.size),
+        stop_distance=cut(signals.stop_distance),
+        target_distance=cut(signals.target_distance),
+        trail_distance=cut(signals.trail_distance),
+        partial_levels=cut(signals.partial_levels),
     )

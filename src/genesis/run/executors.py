@@ -165,7 +165,7 @@ class ProcessExecutor:
         self._evaluate = evaluate
         self._time_limit = time_limit
         self._report = report
-        self._context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+        self._context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
         self._queue: deque[TrialSpec] = deque()
         self._alone: deque[TrialSpec] = deque()
         self._deaths: dict[int, int] = {}

@@ -25,16 +25,23 @@ def finalists(store: RunStore, count: int) -> list[int]:
     return [int(history.numbers[i]) for i in index[order[:count]]]
 
 
-def judge_holdout(config: StudyConfig, store: RunStore) -> list[dict[str, Any]]:
+def holdout_evaluator(config: StudyConfig) -> Evaluator | None:
+    """What judges the finalists, its bars loaded; None when the study has no holdout or is no strategy on bars."""
+    if config.holdout is None or config.strategy is None:
+        return None
+    evaluator = Evaluator(config, window="holdout")
+    evaluator.prepare()
+    return evaluator
+
+
+def judge_holdout(evaluator: Evaluator, store: RunStore) -> list[dict[str, Any]]:
     """Run the finalists on the holdout window and keep what came out under the store's meta `holdout`.
 
-    Features warm up on the bars before the window; no entry is decided before it. Empty when the study has no holdout
-    or is not a strategy on bars.
+    Features warm up on the bars before the window; no entry is decided before it.
     """
-    if config.holdout is None or config.strategy is None:
-        return []
-    evaluator = Evaluator(config, window="holdout")
-    rows = [_row(evaluator(_spec(result)), result) for result in store.results(finalists(store, config.holdout.top_n))]
+    assert evaluator.config.holdout is not None
+    top = finalists(store, evaluator.config.holdout.top_n)
+    rows = [_row(evaluator(_spec(result)), result) for result in store.results(top)]
     store.set_meta(META, {"trials": store.count, "finalists": rows})
     return rows
 

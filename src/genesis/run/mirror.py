@@ -29,7 +29,9 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
 
     if url.startswith("journal:"):
         path = url.removeprefix("journal:")
-        return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(path))
+        from optuna.storages.journal import JournalFileBackend
+
+        return optuna.storages.JournalStorage(JournalFileBackend(path))
     if "://" not in url:
         raise ConfigError(f"optuna: {url!r} is no storage; use sqlite:///FILE, postgresql://… or journal:FILE")
     if url.startswith(("postgresql://", "postgres://")):

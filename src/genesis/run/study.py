@@ -12,6 +12,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
+
 from genesis import __version__
 from genesis.config import StudyConfig, load_study
 from genesis.engine.kernel import KERNEL_VERSION
@@ -19,7 +21,7 @@ from genesis.errors import ConfigError, ResumeError, RunFailedError
 from genesis.run.evaluate import Evaluator
 from genesis.run.events import Progress, StopReason
 from genesis.run.executors import Executor, ProcessExecutor, SerialExecutor
-from genesis.run.holdout import judge_holdout
+from genesis.run.holdout import holdout_evaluator, judge_holdout
 from genesis.run.loop import Limits, Loop
 from genesis.run.proposals import Proposer
 from genesis.run.restored import Values
@@ -27,7 +29,9 @@ from genesis.run.result import Run
 from genesis.run.resume import check_signature, restore
 from genesis.run.tally import Tally
 from genesis.search.samplers import BatchSampler, make_sampler
+from genesis.search.space import Space
 from genesis.trials.store import RunStore
+from genesis.types import FloatArray
 
 DEFAULT_STREAK = 1_000
 NO_BUDGET = 1_000_000  # what a sampler plans for when the study ends by something else than trials
@@ -71,6 +75,7 @@ def optimize(
             config = config.adopting(stored.study["config"])
     evaluator = Evaluator(config)
     evaluator.prepare()
+    judge = holdout_evaluator(config)
     identity = signature(config, evaluator)
     if exists:
         store = RunStore.open(run_dir)
@@ -80,7 +85,7 @@ def optimize(
     with store:
         if exists:
             check_signature(run_dir, store.study["signature"], identity)
-        return _search(config, store, evaluator, workers=workers, progress=progress, make_executor=executor)
+        return _search(config, store, evaluator, judge, workers=workers, progress=progress, make_executor=executor)
 
 
 def signature(config: StudyConfig, evaluator: Evaluator) -> dict[str, Any]:
@@ -121,6 +126,7 @@ def _search(
     config: StudyConfig,
     store: RunStore,
     evaluator: Evaluator,
+    judge: Evaluator | None,
     *,
     workers: int | None,
     progress: Progress | None,
@@ -154,6 +160,7 @@ def _search(
     values = Values()
     restored = restore(store, proposer, values, tally, lag=lag, sampler_name=name)
     before = tally.resumed
+    evaluator.warm(space.decode(space.snap(_middle(space))[0]))
     executor = make_executor(evaluator) if make_executor else _executor(evaluator, processes, run.trial_seconds)
     started = time.perf_counter()
     with _stop_signals() as stop_asked:
@@ -183,10 +190,10 @@ def _search(
     elapsed = time.perf_counter() - started
     _account(tally, executor, elapsed)
     finalists = []
-    if reason not in ("interrupted", "failures"):
-        if progress is not None and config.holdout is not None:
+    if judge is not None and reason not in ("interrupted", "failures"):
+        if progress is not None:
             progress(tally.event("holdout", loop.generation))
-        finalists = judge_holdout(config, store)
+        finalists = judge_holdout(judge, store)
     summary = _summary(tally, reason, loop.message, elapsed, before)
     store.set_meta("summary", summary)
     if progress is not None:
@@ -198,6 +205,14 @@ def _search(
             path=str(store.run_dir),
         )
     return Run(store.run_dir, session=summary, holdout=finalists or None)
+
+
+def _middle(space: Space) -> FloatArray:
+    """A point of the space, for warming up: numbers from the middle of their ranges, first choices."""
+    middle = [
+        0.0 if one.low is None or one.high is None else (float(one.low) + float(one.high)) / 2 for one in space.columns
+    ]
+    return np.array([middle], dtype=np.float64).reshape(1, len(middle))
 
 
 def available_cores() -> int:

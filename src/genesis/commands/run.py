@@ -255,7 +255,7 @@ def _search(
     if not as_json:
         for note in config.notes:
             print(f"note: {note}", file=sys.stderr)  # noqa: T201
-    with make_display(progress) as display:
+    with make_display(progress, config=config) as display:
         run = optimize(config, workers=workers, progress=display, runs_dir=runs_dir)
     page = _report(run) if report and run.stop_reason != "interrupted" else None
     if as_json:

@@ -119,6 +119,11 @@ def test_the_mapping_given_is_not_changed() -> None:
         (changed(parameters__fast={"type": "flot"}), "parameters.fast: type='flot' is unknown (did you mean 'float'?)"),
         (changed(parameters=[1]), "parameters: [1] is not a mapping"),
         (changed(rules=["fast < slo"]), "rules: 'fast < slo' reads slo, which no parameter has (did you mean 'slow'?)"),
+        (
+            changed(rules=["fast < slow", "fast == 'x' + 1"]),
+            "rules: \"fast == 'x' + 1\" computes with values that are not",
+        ),
+        (changed(rules=["1 + " * 300]), "rules: an expression has 1200 characters"),
         (changed(rules="fast < slow"), "rules: 'fast < slow' is not a list of expressions"),
         (changed(run__max_trials=...), "run.max_trials: is missing; say how many trials"),
         (changed(run__max_trials=2000.0), "run.max_trials: 2000.0 is not a whole number; write max_trials: 2000"),
@@ -340,6 +345,13 @@ def test_the_samplers_a_study_may_name_are_those_that_are_made() -> None:
 def test_what_is_no_study_is_refused(source: Any) -> None:
     with pytest.raises(ConfigError, match="is not a study"):
         load(source)
+
+
+def test_a_study_that_contains_itself_is_refused() -> None:
+    study = changed()
+    study["parameters"]["loop"] = study["parameters"]
+    with pytest.raises(ConfigError, match="contains itself"):
+        load(study)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.stem)

@@ -168,7 +168,13 @@ def load_study(
     >>> study.run.sampler.type, study.concurrency
     ('tpe', 4)
     """
-    flags = {key: value for key, value in (flags or {}).items() if value is not None}
+    try:
+        return _load(source, env, {key: value for key, value in (flags or {}).items() if value is not None})
+    except RecursionError as exc:
+        raise ConfigError("study: is nested too deep, or contains itself; write it flatter, with dotted keys") from exc
+
+
+def _load(source: Any, env: Mapping[str, str] | None, flags: Mapping[str, Any]) -> StudyConfig:
     if isinstance(source, StudyConfig):
         if not flags:
             return source
@@ -287,12 +293,21 @@ class _Reader:
             if given is None:
                 return None, {}
         try:
-            space = Space.from_spec(given, rules=rules)
-            return space, {key: _plain_spec(value) for key, value in given.items()}
+            bare = Space.from_spec(given)
         except SpaceError as exc:
             for text in exc.details.get("problems", [exc.message]):
-                self.problems.append(text if text.startswith(("parameters", "rules")) else f"parameters.{text}")
+                self.problems.append(text if text.startswith("parameters: ") else f"parameters.{text}")
             return None, {}
+        broken = len(self.problems)
+        for rule in rules:
+            try:
+                Space(bare.columns, bare.fixed, rules=[rule])
+            except SpaceError as exc:
+                self.problems += exc.details.get("problems", [exc.message])
+        if len(self.problems) > broken:
+            return None, {}
+        space = Space(bare.columns, bare.fixed, rules=rules, notes=bare.notes)
+        return space, {key: _plain_spec(value) for key, value in given.items()}
 
     def declared_space(self, strategy: Any) -> Mapping[str, Any] | None:
         if strategy is None:

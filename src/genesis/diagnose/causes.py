@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,14 +18,15 @@ def find_cause(
     space: Any,
     *,
     bars: int | None = None,
-    capital: float = 10_000.0,
     fixed: Mapping[str, Any] | None = None,
     blocked: Mapping[str, int] | None = None,
+    free: Callable[[], FloatArray] | None = None,
 ) -> Finding | None:
     """The cause that makes this history worthless, or None when it holds an answer.
 
     `ledger` is the history as columns (`genesis.report.tables.Ledger`), `space` its search space, `bars` how many may
-    trade, `fixed` the parameters that are not searched, `blocked` the bars stopped per gate over silent trials. The
+    trade, `fixed` the parameters that are not searched, `blocked` the bars stopped per gate over silent trials; `free`
+    gives total returns of a sample of trading trials without costs, and is asked only when no trial made money. The
     causes are asked from the root: nothing ran, all failed, nothing traded, no score, one point, one score,
     infeasible, costs.
     """
@@ -38,7 +39,7 @@ def find_cause(
         or _one_point(ledger, space)
         or _constant(ledger)
         or _infeasible(ledger)
-        or _costs(ledger, capital)
+        or _costs(ledger, free)
     )
 
 
@@ -149,22 +150,22 @@ def _infeasible(ledger: Any) -> Finding | None:
     )
 
 
-def _costs(ledger: Any, capital: float) -> Finding | None:
+def _costs(ledger: Any, free: Callable[[], FloatArray] | None) -> Finding | None:
     metrics = ledger.metrics
-    if not {"total_return", "fees_paid", "trades"} <= set(metrics):
+    if free is None or not {"total_return", "trades"} <= set(metrics):
         return None
     trading = ledger.complete & (np.asarray(metrics["trades"]) > 0)
-    net = np.asarray(metrics["total_return"])[trading] * capital
-    fees = np.asarray(metrics["fees_paid"])[trading]
+    net = np.asarray(metrics["total_return"])[trading]
     if not len(net) or np.nanmax(net) > 0.0:
         return None
-    eaten = int(((net <= 0.0) & (net + fees > 0.0)).sum())
-    if eaten * 4 < len(net):
+    gross = free()
+    gained = int((gross > 0.0).sum())
+    if gained * 4 < len(gross) or not len(gross):
         return None
     return Finding(
         "costs",
         "error",
-        f"Costs eat every trade: no trial made money after fees, and {eaten:,} of {len(net):,} would have without them",
-        f"the median trial paid {shown(float(np.nanmedian(fees)))} in fees on a capital of {shown(capital)}",
-        "trade less often (longer periods, a cooldown, a stricter entry) or check costs.fee_bps against your broker",
+        f"Costs eat every trade: none of {len(net):,} trials made money, {gained} of {len(gross)} do without costs",
+        f"after costs the best returned {float(np.nanmax(net)):+.1%}, without them {float(gross.max()):+.1%}",
+        "trade less often (longer periods, a cooldown, a stricter entry) or check costs against your broker",
     )

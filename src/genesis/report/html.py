@@ -27,7 +27,7 @@ from genesis.diagnose.warnings import review_ledger
 from genesis.report import figures, trading
 from genesis.report.figures import Figure
 from genesis.report.plateau import find_plateau
-from genesis.report.replay import Luck, Replay, curve, joined, luck, marks, out_of_sample, replay
+from genesis.report.replay import Luck, Replay, curve, joined, luck, marks, out_of_sample, replay, returns_without_costs
 from genesis.report.source import RunData, read_run
 from genesis.report.tables import Ledger, trial_table
 from genesis.report.terminal import number
@@ -148,9 +148,9 @@ def cause_of(run: RunData) -> Finding | None:
         run.ledger,
         config.space,
         bars=None if count is None else int(count) - warmup,
-        capital=config.execution.capital,
         fixed=flatten(config.space.fixed),
         blocked=run.blocked,
+        free=None if config.strategy is None else lambda: returns_without_costs(run),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -28,7 +28,7 @@ from genesis.report.tables import Ledger
 from genesis.report.trading import Curve, Marks, Spans
 from genesis.run.evaluate import Evaluator
 from genesis.trials.store import RunStore
-from genesis.types import FloatArray, IntArray, TrialResult
+from genesis.types import Costs, FloatArray, IntArray, TrialResult
 
 SHOWN = 10
 SAMPLED = 64
@@ -214,6 +214,26 @@ def _sample_returns(run: RunData, played: Replay) -> FloatArray:
             if perf_counter() > until:
                 break
     return np.column_stack(columns)
+
+
+def returns_without_costs(run: RunData, *, count: int = 32) -> FloatArray:
+    """Total returns of an even sample of trading trials, run again without costs; empty when that cannot be done."""
+    config = run.config
+    if config is None or config.strategy is None or config.data is None:
+        return np.empty(0)
+    trading = np.flatnonzero(run.ledger.complete & (run.ledger.metrics["trades"] > 0))
+    chosen = trading[np.unique(np.linspace(0, len(trading) - 1, min(count, len(trading))).astype(np.int64))]
+    free = replace(config, costs=Costs(fee_bps=0.0, slippage_bps=0.0))
+    try:
+        loaded = Evaluator(free).prepare()
+        with RunStore.open(run.path, read_only=True) as store:
+            done = [
+                _run(free, loaded, result.params).metrics["total_return"]
+                for result in store.results(run.ledger.numbers[chosen].tolist())
+            ]
+    except GenesisError:
+        return np.empty(0)
+    return np.array([0.0 if value is None else value for value in done])
 
 
 def _bar_returns(done: Backtest, trade_from: int) -> FloatArray:

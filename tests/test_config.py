@@ -16,9 +16,10 @@ import pytest
 import genesis.sections
 from genesis.config import StudyConfig, concurrency_for, load_study
 from genesis.errors import ConfigError
+from genesis.search.pruners import PRUNERS as PRUNERS_MADE
 from genesis.search.samplers import SAMPLERS as SAMPLERS_MADE
 from genesis.search.space import Space
-from genesis.sections import SAMPLERS, Section
+from genesis.sections import PRUNERS, SAMPLERS, Section
 from genesis.study_yaml import dump_yaml, parse_yaml
 from genesis.types import Costs, Execution
 
@@ -136,6 +137,7 @@ def test_the_mapping_given_is_not_changed() -> None:
         (changed(run__run_id="x" * 101), "is not a name of at most 100 letters"),
         (changed(run__sampler="tpee"), "run.sampler.type: 'tpee' is unknown (did you mean 'tpe'?)"),
         (changed(run__sampler={"type": "tpe", "kwarg": {}}), "run.sampler.kwarg: is not a key here (did you mean"),
+        (changed(run__pruner="medain"), "run.pruner.type: 'medain' is unknown (did you mean 'median'?)"),
         (changed(run__strategy="grid"), "run.sampler.type: 'tpe' excludes run.strategy: grid"),
         (changed(run__trial_seconds=0), "run.trial_seconds: 0 is not above 0"),
         (changed(run__enqueue=[{"fast": 3, "slow": 10}]), "run.enqueue[0].fast: 3 is outside [5, 20]; use 5"),
@@ -341,6 +343,10 @@ def test_the_samplers_a_study_may_name_are_those_that_are_made() -> None:
     assert set(SAMPLERS) == set(SAMPLERS_MADE)
 
 
+def test_the_pruners_a_study_may_name_are_those_that_are_made() -> None:
+    assert set(PRUNERS) == set(PRUNERS_MADE)
+
+
 @pytest.mark.parametrize("source", [5, None, ["a"]])
 def test_what_is_no_study_is_refused(source: Any) -> None:
     with pytest.raises(ConfigError, match="is not a study"):
@@ -375,8 +381,8 @@ def test_the_reference_page_is_what_the_models_say() -> None:
             assert info.examples, name
     sections = [one for one in vars(genesis.sections).values() if inspect.isclass(one) and issubclass(one, Section)]
     assert set(sections) - {Section} == set(reference.SECTIONS.values())
-    for sampler in SAMPLERS:
-        assert f"`{sampler}`" in page
+    for name in (*SAMPLERS, *PRUNERS):
+        assert f"`{name}`" in page
 
 
 def test_every_study_on_the_page_loads() -> None:

@@ -77,6 +77,19 @@ def test_every_key_that_has_a_place_gets_there() -> None:
     assert study.space.fixed == {"exit.enabled": True}
 
 
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("NopPruner", "none"),
+        ({"name": "MedianPruner"}, "median"),
+        ("SuccessiveHalvingPruner", "successive_halving"),
+        ({"type": "hyperband", "kwargs": {"min_resource": 1}}, "hyperband"),
+    ],
+)
+def test_a_pruner_keeps_its_name(given: Any, name: str) -> None:
+    assert load(changed("meta.runs.optuna.pruner", given)).run.pruner.type == name
+
+
 def test_what_the_layout_does_not_say_is_assumed_aloud() -> None:
     study = load()
     assert study.strategy == "fibonacci"
@@ -111,6 +124,11 @@ def test_keys_of_today_beside_meta_win_without_a_note() -> None:
         ("meta.runs.strategy", "bayes", "meta.runs.strategy: 'bayes' has no place here; optuna is used"),
         ("meta.runs.strategy", "random", "meta.runs.strategy: random is the sampler random here"),
         ("meta.runs.optuna.sampler", "annealing", "meta.runs.optuna.sampler: 'annealing' is unknown here; tpe is used"),
+        (
+            "meta.runs.optuna.pruner",
+            {"type": "Magic"},
+            "meta.runs.optuna.pruner: 'magic' is unknown here; none is used",
+        ),
         ("meta.runs.optuna.sampler", "cmaes", "bootstrap_random_trials: 30 has no place with this sampler"),
         ("meta.runs.seed", 5, "meta.runs.optuna.bootstrap_seed: is not used; run.seed decides every trial"),
         ("meta.runs.use_sample_range", False, "meta.runs.sample_start: is not used, since use_sample_range is false"),

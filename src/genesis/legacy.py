@@ -14,12 +14,13 @@ from genesis.engine.metrics import METRICS
 from genesis.errors import ConfigError
 from genesis.market.catalog import data_home, sample_names
 from genesis.search.space import Space
-from genesis.sections import SAMPLERS, StudyFile
+from genesis.sections import PRUNERS, SAMPLERS, StudyFile
 
 _SAMPLER_NAMES = {"tpesampler": "tpe", "randomsampler": "random", "cmaessampler": "cmaes", "cma-es": "cmaes",
                   "cma_es": "cmaes", "qmcsampler": "qmc", "gpsampler": "gp", "nsgaiisampler": "nsga2",
                   "nsgaii": "nsga2", "nsgaiiisampler": "nsga3", "gridsampler": "grid", "bruteforcesampler": "brute",
                   "bruteforce": "brute", "brute_force": "brute"}  # fmt: skip
+_PRUNER_NAMES = {"nop": "none", "successivehalving": "successive_halving"}
 _DATA_FOLDERS = ("", "data", "data/raw", "data/curated", "data/candles", "data/curated/v1/candles")
 _SUFFIXES = (".parquet", ".feather", ".csv", ".csv.gz")
 _ASSUMED_COSTS = {"fee_bps": 20.0, "slippage_bps": 5.0}
@@ -226,10 +227,14 @@ class _Mover:
         self.unmapped(given, {"type", "name", "kwargs"}, f"meta.runs.optuna.{key}.")
         if isinstance(name, str):
             low = name.lower()
-            name = _SAMPLER_NAMES.get(low, low) if key == "sampler" else low.removesuffix("pruner")
-            if key == "sampler" and name not in SAMPLERS:
-                self.notes.append(f"meta.runs.optuna.sampler: {low!r} is unknown here; tpe is used")
-                name = "tpe"
+            if key == "sampler":
+                name, known, instead = _SAMPLER_NAMES.get(low, low), SAMPLERS, "tpe"
+            else:
+                name = _PRUNER_NAMES.get(low.removesuffix("pruner"), low.removesuffix("pruner"))
+                known, instead = PRUNERS, "none"
+            if name not in known:
+                self.notes.append(f"meta.runs.optuna.{key}: {low!r} is unknown here; {instead} is used")
+                name = instead
         return {"type": name, "kwargs": dict(given.get("kwargs") or {})}
 
     def bootstrap(self, run: dict[str, Any]) -> None:

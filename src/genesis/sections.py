@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 
 from genesis.errors import DataError
 from genesis.market.timeframe import parse_timeframe
+from genesis.search.nodes import nearest_name
 from genesis.settings import LARGEST_SEED, MOST_CONCURRENT
 
 SAMPLERS = (
@@ -18,6 +19,11 @@ SAMPLERS = (
     "optuna-tpe", "optuna-random", "optuna-brute",
 )  # fmt: skip
 """The samplers a study can name; `search.samplers` makes them."""
+
+PRUNERS = (
+    "none", "median", "percentile", "sha", "asha", "successive_halving", "hyperband", "threshold", "patient", "wilcoxon",
+)  # fmt: skip
+"""The pruners a study can name; `search.pruners` makes them."""
 
 
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -74,14 +80,14 @@ def _named(value: Any) -> Any:
     return {"type": value} if isinstance(value, str) else value
 
 
-def _sampler_name(value: Any) -> str | None:
-    if value is None or value in SAMPLERS:
-        name: str | None = value
-        return name
-    from genesis.search.nodes import nearest_name
+def _one_of(names: Sequence[str]) -> Callable[[Any], str]:
+    def check(value: Any) -> str:
+        if isinstance(value, str) and value in names:
+            return value
+        near = nearest_name(value, names) if isinstance(value, str) else ""
+        raise ValueError(f"{value!r} is unknown{near}; use one of {', '.join(names)}")
 
-    near = nearest_name(value, SAMPLERS) if isinstance(value, str) else ""
-    raise ValueError(f"{value!r} is unknown{near}; use one of {', '.join(SAMPLERS)}")
+    return check
 
 
 def _words(value: Any) -> tuple[str, ...]:
@@ -212,7 +218,7 @@ class ExecutionSection(Section):
 class SamplerSection(Section):
     """What proposes parameter sets."""
 
-    type: Annotated[str | None, PlainValidator(_sampler_name)] = Field(
+    type: Annotated[str, PlainValidator(_one_of(SAMPLERS))] | None = Field(
         default=None, description="Its name. Left out: `tpe` up to 500 trials, `auto` beyond.", examples=["tpe"]
     )
     kwargs: dict[str, Any] = Field(
@@ -223,8 +229,8 @@ class SamplerSection(Section):
 class PrunerSection(Section):
     """What stops a trial early."""
 
-    type: str = Field(
-        default="none", min_length=1, description="Its name, such as `median`, or `none`.", examples=["median"]
+    type: Annotated[str, PlainValidator(_one_of(PRUNERS))] = Field(
+        default="none", description="Its name, such as `median`, or `none`.", examples=["median"]
     )
     kwargs: dict[str, Any] = Field(
         default_factory=dict, description="Its arguments by name.", examples=[{"n_startup_trials": 10}]

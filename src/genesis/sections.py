@@ -14,14 +14,15 @@ from genesis.market.timeframe import parse_timeframe
 from genesis.search.nodes import nearest_name
 from genesis.settings import LARGEST_SEED, MOST_CONCURRENT
 
-SAMPLERS = (
+SAMPLERS: tuple[str, ...] = (
     "auto", "tpe", "random", "grid", "brute", "cmaes", "qmc", "gp", "nsga2", "nsga3",
     "optuna-tpe", "optuna-random", "optuna-brute",
 )  # fmt: skip
 """The samplers a study can name; `search.samplers` makes them."""
 
-PRUNERS = (
-    "none", "median", "percentile", "sha", "asha", "successive_halving", "hyperband", "threshold", "patient", "wilcoxon",
+PRUNERS: tuple[str, ...] = (
+    "none", "median", "percentile", "sha", "asha", "successive_halving", "hyperband", "threshold", "patient",
+    "wilcoxon",
 )  # fmt: skip
 """The pruners a study can name; `search.pruners` makes them."""
 

@@ -241,6 +241,29 @@ def test_a_holdout_without_bars_is_refused_before_the_search(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("base", ["strategy", "callable"])
+def test_a_pruner_stops_trials_the_same_on_any_number_of_workers(tmp_path, base):
+    """Pruned trials are kept with what they had, and which ones are pruned depends on the study alone."""
+    if base == "strategy":
+        asked = study(MARKET, run__pruner={"type": "median", "kwargs": {"n_startup_trials": 8}}, run__segments=4)
+    else:
+        asked = study(
+            objective="running", parameters={"x": {"type": "float", "low": -3.0, "high": 3.0}}, run__pruner="median"
+        )
+    found = []
+    for workers in (0, 2):
+        run = genesis.optimize(asked, workers=workers, runs_dir=tmp_path / str(workers))
+        found.append(rows(run.path))
+        pruned = [result for result in run.store.results() if result.state == "pruned"]
+        assert 0 < len(pruned) < run.count
+        assert all(1 <= len(result.reports) <= 3 and "pruned" in result.reason for result in pruned)
+        assert run.best.state == "complete"
+    assert found[0] == found[1]
+    first = 37 if base == "callable" else 21
+    genesis.optimize(asked, workers=0, runs_dir=tmp_path / "cut", flags={"run.max_trials": first})
+    assert rows(genesis.optimize(asked, workers=0, runs_dir=tmp_path / "cut").path) == found[0]
+
+
 def test_bad_flags_and_missing_runs_are_said_before_anything_runs(tmp_path):
     """A setting that does not exist and a run that is not there are errors of their own kind."""
     with pytest.raises(ConfigError, match="patiense"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -190,32 +191,35 @@ class Evaluator:
             )
             metrics = compute_metrics(simulation, part, trade_from=start)
             score = score_metrics(metrics, self.config.objective, {}).value
-            reports.append(float("nan") if score is None else score)
-            if score is not None and report(spec, step, score):
+            reports.append(math.nan if score is None else score)
+            if report(spec, step, reports[-1]):
                 return metrics
         return None
 
     def _run_external(self, loaded: _Loaded, spec: TrialSpec, report: Report | None) -> TrialResult:
         begin = time.perf_counter()
         reports: list[float] = []
-        metrics: Metrics | None = None
+        metrics: Metrics
         if loaded.function is None:
             assert self.config.command is not None
             metrics = run_command(self.config.command, spec, self.config.run.trial_seconds)
         else:
             extra = {name: spec.seed if name == "seed" else loaded.bars for name in loaded.arguments}
-            pending: Metrics | float | None = None
-            for value in call(loaded.function, spec, extra):
-                if pending is not None and self._stop_here(spec, pending, report, reports):
-                    known = pending if isinstance(pending, dict) else {}
+            steps = call(loaded.function, spec, extra)
+            while True:
+                try:
+                    value = next(steps)
+                except StopIteration as stop:
+                    metrics = stop.value
+                    break
+                if self._stop_here(spec, value, report, reports):
+                    steps.close()
+                    known = value if isinstance(value, dict) else {}
                     return replace(
                         self._result(spec, known, {}, None, {"backtest": time.perf_counter() - begin}, reports),
                         state="pruned",
                         reason=f"pruned at report {len(reports)}",
                     )
-                pending = value
-            assert isinstance(pending, dict)
-            metrics = pending
         return self._result(spec, metrics, {}, None, {"backtest": time.perf_counter() - begin}, reports)
 
     def _stop_here(self, spec: TrialSpec, value: Metrics | float, report: Report | None, reports: list[float]) -> bool:

@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -75,15 +75,16 @@ def wanted_arguments(function: Callable[..., Any]) -> frozenset[str]:
     return frozenset(name for name in ("seed", "bars") if name in names)
 
 
-def call(function: Callable[..., Any], spec: TrialSpec, extra: Mapping[str, Any]) -> Iterator[Metrics | float]:
-    """Run a callable on one trial: yields running scores or metrics, and last of all the final metrics.
+def call(
+    function: Callable[..., Any], spec: TrialSpec, extra: Mapping[str, Any]
+) -> Generator[Metrics | float, None, Metrics]:
+    """Run a callable on one trial: yields its running scores or metrics, and returns the final metrics.
 
-    A plain callable yields once. A generator's returned mapping, or else its last yielded mapping, is final.
+    A generator's returned mapping, or else its last yielded mapping, is final.
     """
     outcome = function(spec.params, **extra)
     if not isinstance(outcome, Generator):
-        yield checked_metrics(outcome)
-        return
+        return checked_metrics(outcome)
     last: Metrics | None = None
     while True:
         try:
@@ -105,7 +106,7 @@ def call(function: Callable[..., Any], spec: TrialSpec, extra: Mapping[str, Any]
         raise BadOutcomeError(
             "a generator must return, or yield last, a mapping of metrics; it gave running scores only"
         )
-    yield last
+    return last
 
 
 def checked_metrics(outcome: object) -> Metrics:

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +23,9 @@ from genesis.run.restored import Restored, Values
 from genesis.run.tally import Tally
 from genesis.trials.store import Duplicate, RunStore, Stored
 from genesis.types import FloatArray, TrialResult
+
+if TYPE_CHECKING:
+    from genesis.search.pruners import Pruner
 
 KEEP_SECONDS = 0.5  # results of a slow generation are made durable this often, before it is complete
 EVENT_SECONDS = 0.1
@@ -60,6 +64,7 @@ class Loop:
         progress: Progress | None,
         stop_asked: Callable[[], bool],
         on_keep: Callable[[Sequence[TrialResult]], None] | None = None,
+        pruner: Pruner | None = None,
     ) -> None:
         self.store = store
         self.proposer = proposer
@@ -73,6 +78,7 @@ class Loop:
         self.progress = progress
         self.stop_asked = stop_asked
         self.on_keep = on_keep
+        self.pruner = pruner
         self.message: str | None = None
         self._next = restored.first_generation
         self._open: deque[Generation] = deque(restored.untold)
@@ -244,6 +250,8 @@ class Loop:
                 continue
             self.values.put_result(result)
             self.tally.add_seconds(result.seconds)
+            if self.pruner is not None:
+                self.pruner.tell(result.number, result.reports, result.state, result.score)
             if self.tally.add(result, origin):
                 self._last_best = result.number
         self.tally.duplicates.update(one.cause for one in generation.repeats)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from genesis.run.tally import Tally
 from genesis.search.samplers import BatchSampler
 from genesis.trials.codec import json_dumps, json_loads
 from genesis.trials.store import Duplicate, History, RunStore, Stored
+
+if TYPE_CHECKING:
+    from genesis.search.pruners import Pruner
 
 REPLAYED_BY_TELLING = frozenset({"tpe", "auto", "random", "grid", "brute"})
 """Samplers that told results bring back exactly. The others keep state of their own: their asks are repeated too, which
@@ -57,7 +60,14 @@ def check_signature(run_dir: Path, stored: Mapping[str, Any], asked: Mapping[str
 
 
 def restore(
-    store: RunStore, proposer: Proposer, values: Values, tally: Tally, *, lag: int, sampler_name: str
+    store: RunStore,
+    proposer: Proposer,
+    values: Values,
+    tally: Tally,
+    *,
+    lag: int,
+    sampler_name: str,
+    pruner: Pruner | None = None,
 ) -> Restored:
     """Tell the sampler what was told when the first unfinished generation was proposed, and say where to go on.
 
@@ -82,6 +92,8 @@ def restore(
         if result.number >= untold_from:
             break
         tally.add(result, origin)
+        if pruner is not None:
+            pruner.tell(result.number, result.reports, result.state, result.score)
     tally.duplicates.update(Counter(one.cause for one in duplicates if one.generation < told))
     tally.resumed = len(history)
     return Restored(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from genesis.engine.kernel import KERNEL_VERSION
 from genesis.errors import ConfigError, ResumeError, RunFailedError
 from genesis.run.evaluate import Evaluator
 from genesis.run.events import Progress, StopReason
-from genesis.run.executors import Executor, ProcessExecutor, SerialExecutor
+from genesis.run.executors import Executor, ProcessExecutor, Report, SerialExecutor
 from genesis.run.holdout import holdout_evaluator, judge_holdout
 from genesis.run.loop import Limits, Loop
 from genesis.run.proposals import Proposer
@@ -31,7 +32,10 @@ from genesis.run.tally import Tally
 from genesis.search.samplers import BatchSampler, make_sampler
 from genesis.search.space import Space
 from genesis.trials.store import RunStore
-from genesis.types import FloatArray
+from genesis.types import FloatArray, TrialSpec
+
+if TYPE_CHECKING:
+    from genesis.search.pruners import Pruner
 
 DEFAULT_STREAK = 1_000
 NO_BUDGET = 1_000_000  # what a sampler plans for when the study ends by something else than trials
@@ -73,7 +77,7 @@ def optimize(
     if exists:
         with RunStore.open(run_dir, read_only=True) as stored:
             config = config.adopting(stored.study["config"])
-    evaluator = Evaluator(config)
+    evaluator = Evaluator(config, segments=config.run.segments)
     evaluator.prepare()
     judge = holdout_evaluator(config)
     identity = signature(config, evaluator)
@@ -112,14 +116,46 @@ def _study_record(config: StudyConfig, identity: Mapping[str, Any]) -> dict[str,
     }
 
 
-def _lag(asked: int | None, sampler: BatchSampler) -> int:
-    """One generation ahead where the sampler can be told which points are still running, else none."""
-    able = hasattr(sampler, "expect")
+def _lag(asked: int | None, sampler: BatchSampler, pruner: Pruner | None) -> int:
+    """One generation ahead where the sampler can be told which points are still running, else none.
+
+    With a pruner none: what it knows must not change while a generation runs.
+    """
+    able = hasattr(sampler, "expect") and pruner is None
     if asked is None:
         return int(able)
     if asked and not able:
-        raise ConfigError(f"run.lag: {asked} cannot be used with the sampler {sampler.name!r}; use 0")
+        what = f"the sampler {sampler.name!r}" if pruner is None else f"the pruner {pruner.name!r}"
+        raise ConfigError(f"run.lag: {asked} cannot be used with {what}; use 0")
     return asked
+
+
+def _pruner(config: StudyConfig) -> Pruner | None:
+    chosen = config.run.pruner
+    if chosen.type == "none":
+        return None
+    from genesis.search.pruners import make_pruner
+
+    pruner = make_pruner(chosen.type, chosen.kwargs)
+    return pruner if pruner.active else None
+
+
+class _Reports:
+    """Answers running trials: collects each one's running scores, and asks the pruner."""
+
+    def __init__(self, pruner: Pruner) -> None:
+        self._pruner = pruner
+        self._reports: dict[int, list[float]] = {}
+
+    def __call__(self, spec: TrialSpec, step: int, value: float) -> bool:
+        """Whether to stop the trial here; an undefined score (NaN) never stops one."""
+        if step == 1:
+            self._reports[spec.number] = []
+            if len(self._reports) > 10_000:  # trials that ended long ago
+                del self._reports[next(iter(self._reports))]
+        reports = self._reports[spec.number]
+        reports.append(value)
+        return not math.isnan(value) and self._pruner.decide(spec.number, reports)
 
 
 def _search(
@@ -144,7 +180,8 @@ def _search(
         concurrency=config.concurrency,
         budget=run.max_trials or NO_BUDGET,
     )
-    lag = _lag(run.lag, sampler)
+    pruner = _pruner(config)
+    lag = _lag(run.lag, sampler, pruner)
     processes = available_cores() if workers is None else workers
     tally = Tally(run.run_id, run.max_trials, max(processes, 1))
     if progress is not None:
@@ -158,10 +195,16 @@ def _search(
         enqueued=run.enqueue,
     )
     values = Values()
-    restored = restore(store, proposer, values, tally, lag=lag, sampler_name=name)
+    restored = restore(store, proposer, values, tally, lag=lag, sampler_name=name, pruner=pruner)
     before = tally.resumed
     evaluator.warm(space.decode(space.snap(_middle(space))[0]))
-    executor = make_executor(evaluator) if make_executor else _executor(evaluator, processes, run.trial_seconds)
+    if make_executor is not None:
+        if pruner is not None:
+            raise ConfigError("run.pruner: works with the built-in workers only; use pruner: none with this executor")
+        executor = make_executor(evaluator)
+    else:
+        report = None if pruner is None else _Reports(pruner)
+        executor = _executor(evaluator, processes, run.trial_seconds, report)
     started = time.perf_counter()
     with _stop_signals() as stop_asked:
         try:
@@ -182,6 +225,7 @@ def _search(
                 restored=restored,
                 progress=progress,
                 stop_asked=stop_asked,
+                pruner=pruner,
                 on_keep=getattr(progress, "keep", None),
             )
             reason = loop.run()
@@ -223,10 +267,10 @@ def available_cores() -> int:
         return os.cpu_count() or 1
 
 
-def _executor(evaluator: Evaluator, workers: int, trial_seconds: float | None) -> Executor:
+def _executor(evaluator: Evaluator, workers: int, trial_seconds: float | None, report: Report | None) -> Executor:
     if workers == 0:
-        return SerialExecutor(evaluator)
-    return ProcessExecutor(evaluator, workers, time_limit=trial_seconds)
+        return SerialExecutor(evaluator, report=report)
+    return ProcessExecutor(evaluator, workers, time_limit=trial_seconds, report=report)
 
 
 def _account(tally: Tally, executor: Executor, elapsed: float) -> None:

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import genesis.sections
@@ -20,6 +21,7 @@ from genesis.search.pruners import PRUNERS as PRUNERS_MADE
 from genesis.search.samplers import SAMPLERS as SAMPLERS_MADE
 from genesis.search.space import Space
 from genesis.sections import PRUNERS, SAMPLERS, Section
+from genesis.study_raw import set_path
 from genesis.study_yaml import dump_yaml, parse_yaml
 from genesis.types import Costs, Execution
 
@@ -351,6 +353,34 @@ def test_the_pruners_a_study_may_name_are_those_that_are_made() -> None:
 def test_what_is_no_study_is_refused(source: Any) -> None:
     with pytest.raises(ConfigError, match="is not a study"):
         load(source)
+
+
+@pytest.mark.parametrize(
+    "path", ["execution", "constraints", "rules", "data.warmup_bars", "costs.fee_fixed", "run.sampler", "run.pruner",
+             "run.enqueue", "run.sampler.kwargs", "run.pruner.type", "run.lag", "run.run_id"],
+)  # fmt: skip
+def test_a_key_left_empty_counts_as_left_out(path: str) -> None:
+    study, without = changed(), changed()
+    study["run"].update(sampler={"type": "tpe"}, pruner={})
+    without["run"].update(sampler={"type": "tpe"}, pruner={})
+    set_path(study, path, None)
+    parts = path.split(".")
+    at = without
+    for part in parts[:-1]:
+        at = at[part]
+    at.pop(parts[-1], None)
+    assert load(study) == load(without)
+
+
+def test_numpy_values_and_paths_from_python_are_plain(tmp_path: Path) -> None:
+    spec = {
+        "a": {"type": "int", "low": np.int64(1), "high": np.int64(5)},
+        "b": {"type": "grid", "values": np.arange(3)},
+    }
+    study = load(changed(parameters=spec, rules=[], run__max_trials=np.int64(7), data__source=tmp_path / "x.csv"))
+    assert (study.run.max_trials, study.space.size) == (7, 15)
+    assert load(parse_yaml(study.to_yaml())) == study
+    assert Space.from_spec(spec) == study.space
 
 
 def test_a_study_that_contains_itself_is_refused() -> None:

@@ -22,7 +22,7 @@ from genesis.settings import misspelt_variables, read_settings, study_overrides
 from genesis.strategy.base import default_space, load_strategy
 from genesis.study_checks import check_constraints, check_kind, check_objective, check_windows
 from genesis.study_errors import failed, sentence
-from genesis.study_raw import copied, get_path, reference_name, set_path, tidy, without_folders
+from genesis.study_raw import copied, get_path, reference_name, set_path, tidy, without_blanks, without_folders
 from genesis.study_yaml import dump_yaml, read_yaml
 from genesis.types import Costs, Execution
 
@@ -222,7 +222,7 @@ class _Reader:
             self.problems.append(f"{path}: cannot be set, since {path.split('.', maxsplit=1)[0]} is not a mapping")
 
     def read(self) -> StudyConfig:
-        raw = {key: asdict(value) if _is_section(value) else value for key, value in self.raw.items()}
+        raw = without_blanks({key: asdict(value) if _is_section(value) else value for key, value in self.raw.items()})
         self.problems += check_kind(raw)
         try:
             study = StudyFile.model_validate(raw)

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 
 def copied(value: Any) -> Any:
-    """Containers copied, everything else as it is, so that no caller's mapping is changed."""
+    """Containers copied, so that no caller's mapping is changed; NumPy's values and paths as plain ones."""
     if isinstance(value, Mapping):
         return {key: copied(one) for key, one in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     return [copied(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def without_blanks(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The study without keys that are there and empty (YAML's null): they count as left out.
+
+    What is searched, limited or passed on keeps its nulls: there they may be meant.
+    """
+    kept = {key: value for key, value in raw.items() if value is not None}
+    for path in ("data", "holdout", "costs", "execution", "run", "run.sampler", "run.pruner"):
+        part = get_path(kept, path)
+        if isinstance(part, Mapping):
+            set_path(kept, path, {key: value for key, value in part.items() if value is not None})
+    return kept
 
 
 def reference_name(target: Any) -> str:

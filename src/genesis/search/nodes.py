@@ -262,6 +262,8 @@ class _Leaf:
             self.problem("has both choices and values; keep one")
             return
         given = self.node.get(key)
+        if hasattr(given, "tolist"):
+            given = given.tolist()
         if not isinstance(given, list | tuple) or not given:
             self.problem(f"{key}={given!r} is not a list with at least one entry; write {key}: [a, b]")
             return

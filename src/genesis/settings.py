@@ -15,7 +15,7 @@ from genesis.errors import ConfigError
 
 LARGEST_SEED = 2**32 - 1
 MOST_CONCURRENT = 1_024
-MOST_CACHED = 10_000_000
+MOST_CACHED = 1_000_000
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from genesis.types import FloatArray, IntArray
 
+# no padding in either record, so that equal records are equal bytes
 FILL = np.dtype(
     [
         ("bar", np.int64),
@@ -23,8 +24,8 @@ FILL = np.dtype(
         ("price", np.float64),
         ("fee", np.float64),
         ("trade", np.int32),
-        ("side", np.int8),
-        ("reason", np.int8),
+        ("side", np.int16),
+        ("reason", np.int16),
     ],
     align=True,
 )
@@ -37,8 +38,8 @@ TRADE = np.dtype(
         ("exit_value", np.float64),
         ("fees", np.float64),
         ("pnl", np.float64),
-        ("side", np.int8),
-        ("reason", np.int8),
+        ("side", np.int32),
+        ("reason", np.int32),
     ],
     align=True,
 )

@@ -110,7 +110,7 @@ def test_features_from_disk_are_the_same_bits(name, market, tmp_path):
         assert one.blocked == other.blocked
         assert (one.size is None and other.size is None) or one.size.tobytes() == other.size.tobytes()
     stored = {path.name for path in tmp_path.glob("*.npy")}
-    assert {mapped.cache.path_of(key).name for key in mapped.cache.keys()} <= stored
+    assert {mapped.cache.path_of(key).name for key in mapped.cache.held} <= stored
     assert mapped.cache.bytes == 0, "mapped pages belong to the system"
     with pytest.raises(ValueError, match="read-only"):
         mapped.get("sma", period=3)[0] = 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -246,7 +247,7 @@ def test_compiled_strategies_say_what_is_missing(market):
         ({"parameters": ("a.b",)}, "'a.b' is missing"),
         ({"parameters": None}, "which parameters"),
         ({"columns": lambda self, params, features: [np.zeros(3)]}, r"shape \(3,\)"),
-        ({"signal": staticmethod(lambda p, f, i: print(open("x")))}, "compiled"),
+        ({"signal": staticmethod(lambda p, f, i: Path("x").read_text())}, "compiled"),
         ({"signal": staticmethod(lambda p, f, i: 3)}, "entry"),
     ]:
         with pytest.raises(StrategyError, match=words):

@@ -45,7 +45,8 @@ class FeatureCache:
     def __len__(self) -> int:
         return len(self._items)
 
-    def keys(self) -> tuple[Key, ...]:
+    @property
+    def held(self) -> tuple[Key, ...]:
         """The keys held, the longest unused first."""
         with self._lock:
             return tuple(self._items)

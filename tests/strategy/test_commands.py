@@ -1,0 +1,118 @@
+"""`genesis new strategy` writes files that work; `genesis backtest` gives the bits of the library and of a trial."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+import genesis
+from genesis.cli import app
+from genesis.errors import StrategyError
+from genesis.strategy.starting import starting_files
+
+STUDY = """
+data: {source: "sample:IBM", timeframe: 1d, start: 2003-01-01, end: 2005-12-31, warmup_bars: 120}
+holdout: {start: 2006-01-01, end: 2006-12-31}
+strategy: sma_cross
+costs: {fee_bps: 7, slippage_bps: 3}
+execution: {fill: same_close, capital: 5000}
+objective: sharpe
+parameters:
+  slow: 60
+  fast: {type: int, low: 5, high: 12}
+run: {run_id: small, max_trials: 4, seed: 1}
+"""
+
+
+def run(*args):
+    result = CliRunner().invoke(app, list(args), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_the_three_starting_files_are_one_strategy(tmp_path, monkeypatch):
+    """Each way is written, backtested from the command line, and trades the same fills."""
+    monkeypatch.chdir(tmp_path)
+    hashes = set()
+    for way in ("array", "compiled", "python"):
+        run("new", "strategy", f"my-{way}", "--way", way)
+        ref = f"./my_{way}.py:My{way.capitalize()}"
+        params = [
+            "-p",
+            "fast=10",
+            "-p",
+            "slow=40",
+            "-p",
+            "stop_atr=2.5",
+            "--start",
+            "2003-01-01",
+            "--end",
+            "2004-12-31",
+        ]
+        found = json.loads(run("backtest", ref, *params, "--json"))
+        assert found["metrics"]["trades"] > 3
+        hashes.add(found["fills_hash"])
+    assert len(hashes) == 1
+    with pytest.raises(StrategyError, match="not replaced"):
+        run("new", "strategy", "my-array")
+
+
+def test_the_test_that_is_written_passes_and_can_fail(tmp_path):
+    """The starting test is green as written, and red when the strategy uses a mean of all bars."""
+    for strategy in ("fine", "ahead"):
+        for name, text in starting_files(strategy).items():
+            (tmp_path / name).write_text(text)
+    source = (tmp_path / "ahead.py").read_text()
+    (tmp_path / "ahead.py").write_text(source.replace("above = fast > slow", "above = fast > np.nanmean(slow)"))
+    command = [sys.executable, "-m", "pytest", "-q", "-rf", "-p", "no:cacheprovider", "."]
+    shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False).stdout
+    assert "FAILED test_ahead.py::test_it_does_not_look_ahead" in shown
+    assert "FAILED test_fine.py" not in shown
+    assert "ERROR" not in shown
+
+
+@pytest.mark.parametrize("name", ["", "9lives", "a/b", "class", "naïve!", "signals"])
+def test_names_that_make_no_class_are_refused(name):
+    """A name must make a Python identifier that hides nothing the file imports."""
+    with pytest.raises(StrategyError, match="makes no name"):
+        starting_files(name)
+
+
+def test_the_command_and_the_library_agree(tmp_path):
+    """The metrics printed as JSON are the library's, bit for bit, and the fills file lists every fill."""
+    out = tmp_path / "fills.csv"
+    span = ["--start", "2004-01-01", "--end", "2006-12-31", "--fee-bps", "3", "--slippage-bps", "1"]
+    found = json.loads(
+        run("backtest", "sma_cross", "--params", '{"fast": 8, "slow": 30}', *span, "--fills", str(out), "--json")
+    )
+    bars = genesis.load_bars("sample:IBM", start="2004-01-01", end="2006-12-31")
+    bt = genesis.backtest(bars, "sma_cross", {"fast": 8, "slow": 30}, costs=genesis.Costs(fee_bps=3, slippage_bps=1))
+    assert found["metrics"] == dict(bt.metrics)
+    assert found["fills_hash"] == bt.fills_hash
+    assert len(out.read_text().splitlines()) == len(bt.fills) + 1
+    text = run("backtest", "sma_cross", "-p", "fast=8", "-p", "slow=30", *span)
+    assert "sharpe" in text
+    assert bt.fills_hash[:16] in text
+
+
+def test_a_trial_of_a_run_is_repeated_to_the_bit(tmp_path, monkeypatch):
+    """`genesis backtest RUN --trial N` gives the metrics and fills that the trial was kept with."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "study.yaml").write_text(STUDY)
+    made = genesis.optimize("study.yaml", workers=0)
+    for number in range(4):
+        kept = made.trial(number)
+        found = json.loads(run("backtest", "runs/small", "--trial", str(number), "--json"))
+        assert found["metrics"] == kept.metrics
+        assert found["fills_hash"] == kept.fills_hash
+    best = json.loads(run("backtest", "runs/small", "--json"))
+    assert best["metrics"] == made.best.metrics
+    fixed = json.loads(run("backtest", "study.yaml", "-p", f"fast={made.best.params['fast']}", "--json"))
+    assert fixed["fills_hash"] == best["fills_hash"]
+    later = json.loads(run("backtest", "study.yaml", "-p", "fast=9", "--window", "holdout", "--json"))
+    assert later["params"] == {"slow": 60, "fast": 9}
+    assert later["data"]["trade_from"] == 120

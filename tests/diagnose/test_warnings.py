@@ -62,3 +62,10 @@ def test_duplicates_are_totals() -> None:
 def test_slow_loading(trials: int, seconds: float, slow: bool) -> None:
     """Loading is slow below 10,000 trials a second, and short loads are never slow."""
     assert (diagnose_loading(trials, seconds) is not None) == slow
+
+
+def test_repeats_of_earlier_trials_are_weighed_against_earlier_trials() -> None:
+    """A resumed or complete run brings its totals; they say nothing until a new trial is seen, and never against zero."""
+    watcher = Watcher(SPACE)
+    assert watcher.observe([], duplicates={"stored": 60}, earlier=100) == []
+    assert [finding.code for finding in watcher.observe(_results(1), duplicates={"stored": 60}, earlier=100)] == []

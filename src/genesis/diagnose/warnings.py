@@ -36,6 +36,7 @@ class Watcher:
         self._states = {"complete": 0, "failed": 0, "pruned": 0}
         self._first_failure: TrialResult | None = None
         self._duplicates: dict[str, int] = {}
+        self._earlier = 0
 
     def observe(
         self,
@@ -43,11 +44,14 @@ class Watcher:
         *,
         vectors: FloatArray | None = None,
         duplicates: Mapping[str, int] | None = None,
+        earlier: int = 0,
     ) -> list[Finding]:
         """Take in finished trials (with their search vectors float64[len, d], if at hand) and give the new warnings.
 
-        `duplicates` are the totals by cause so far, not the increase.
+        `duplicates` are the totals by cause so far, not the increase; `earlier` counts trials kept before this watcher
+        looked, which those totals include. Nothing is said until a trial has been seen.
         """
+        self._earlier = max(self._earlier, earlier)
         if duplicates is not None:
             self._duplicates = dict(duplicates)
         for index, result in enumerate(results):
@@ -68,15 +72,16 @@ class Watcher:
 
     def _judge(self) -> list[Finding | None]:
         trials, repeated = sum(self._states.values()), sum(self._duplicates.values())
-        if trials + repeated < _LEAST_TRIALS:
+        if not trials or trials + repeated < _LEAST_TRIALS:
             return []
         found: list[Finding | None] = []
-        if "duplicates" not in self._said and repeated > DUPLICATE_WARNING * (trials + repeated):
+        kept = trials + self._earlier
+        if "duplicates" not in self._said and repeated > DUPLICATE_WARNING * (kept + repeated):
             found.append(
                 diagnose_duplicates(
                     self._space,
                     self._vectors(),
-                    trials=trials,
+                    trials=kept,
                     duplicates=self._duplicates,
                     concurrency=self._concurrency,
                     budget=self._budget,

@@ -204,7 +204,7 @@ class Watched(Display):
 
     def __call__(self, event: ProgressEvent) -> None:
         """Show one snapshot, and what its counts of repeats give reason to say."""
-        self._tell(self._watcher.observe([], duplicates=event.duplicates))
+        self._tell(self._watcher.observe([], duplicates=event.duplicates, earlier=event.resumed))
         self._display(event)
 
     def keep(self, results: Sequence[TrialResult]) -> None:

@@ -7,6 +7,7 @@ them directly for plain values; the rest is written by `genesis.trials.canonical
 from __future__ import annotations
 
 import math
+import re
 import threading
 from collections.abc import Mapping
 from enum import Enum
@@ -25,7 +26,9 @@ SIGNATURE_LIMIT, SIGNATURE_KEPT = 5_000, 4_000
 _CACHED_BYTES = 4_096  # longer sets are hashed each time: 10,000 of them would be an unbounded cache
 _BRACE = 0x7B
 _DIGITS = bytes(0x30 if 0x30 <= byte <= 0x39 else byte for byte in range(256))
-_EXACT_DIGITS = 15  # every decimal of at most 15 significant digits survives a round trip through float64
+_EXACT_DECIMALS = 20
+_LONG_10 = "." + "0" * 11
+_NEGATIVE_ZERO = re.compile(rb"-0\.0(?![0-9])")
 
 
 def _cannot(*_: Any) -> bytes:
@@ -70,11 +73,13 @@ def trial_key(params: Mapping[str, Any]) -> str:
         raw = _dumps(params, None, _OPTIONS)
     except TypeError:
         return sha256(canonical_bytes(params)).hexdigest()
-    key = trial_key_cache.get(raw)
-    if key is not None:
-        return key
+    if raw in trial_key_cache:
+        try:
+            return trial_key_cache[raw]
+        except KeyError:  # another thread has just trimmed
+            pass
     # orjson hides a NaN as `null`, and such bytes are never cached: what is found in the cache needs no look.
-    if raw.find(b"null") >= 0 or raw[0] != _BRACE:
+    if raw < b"{" or raw.find(b"null") >= 0:
         return sha256(_checked(params, raw)).hexdigest()
     key = sha256(raw if raw.find(b"-0.0") < 0 else _checked(params, raw)).hexdigest()
     if len(raw) <= _CACHED_BYTES:
@@ -99,16 +104,17 @@ def param_signature(params: Mapping[str, Any], precision: int = 10) -> str:
     except TypeError:
         return sha256(write(params, _checked_precision(precision))).hexdigest()
     tagged = raw if precision == 10 else raw + b"%a" % (precision,)  # `raw` ends in a brace: no two tags collide
-    key = signature_cache.get(tagged)
-    if key is not None:
-        return key
-    find = raw.translate(_DIGITS).find
-    long_fraction, long_whole = _rounding_marks(precision)
-    same = find(long_fraction) < 0 and find(long_whole) < 0 and find(b"0e") < 0 and find(b"-0.") < 0
-    if raw.find(b"null") >= 0 or raw[0] != _BRACE:
-        raw = _checked(params, raw)
-        return sha256(raw if same else _rounded_bytes(params, precision)).hexdigest()
-    key = sha256(raw if same else _rounded_bytes(params, precision)).hexdigest()
+    if tagged in signature_cache:
+        try:
+            return signature_cache[tagged]
+        except KeyError:  # another thread has just trimmed
+            pass
+    shape = raw.translate(_DIGITS).decode()
+    if raw < b"{" or "null" in shape:
+        return sha256(_rounded_bytes(params, _checked(params, raw), precision)).hexdigest()
+    if (_LONG_10 if precision == 10 else _long_fraction(precision)) in shape or "0e" in shape or "-0.0" in shape:
+        raw = _rounded_bytes(params, raw, precision)
+    key = sha256(raw).hexdigest()
     if len(tagged) <= _CACHED_BYTES:
         signature_cache[b"%b" % tagged] = key
         if len(signature_cache) > SIGNATURE_LIMIT:
@@ -139,7 +145,7 @@ def clear_caches() -> None:
 def _checked(params: Mapping[str, Any], raw: bytes) -> bytes:
     """`raw`, or what should stand there if it hides a NaN or writes -0.0."""
     hides = raw.find(b"null") >= 0 and not _is_finite(params)
-    if hides or raw[0] != _BRACE or any(raw.find(b"-0.0" + end) >= 0 for end in (b",", b"}", b"]")):
+    if hides or raw[0] != _BRACE or _NEGATIVE_ZERO.search(raw) is not None:
         return write(params)
     return raw
 
@@ -155,10 +161,13 @@ def _is_finite(node: Any) -> bool:
     return isinstance(node, (list, tuple)) and all(map(_is_finite, node))
 
 
-def _rounded_bytes(params: Mapping[str, Any], precision: int) -> bytes:
+def _rounded_bytes(params: Mapping[str, Any], raw: bytes, precision: int) -> bytes:
+    shape = raw.translate(_DIGITS).decode()
+    if _long_fraction(precision) not in shape and "0e" not in shape and _NEGATIVE_ZERO.search(raw) is None:
+        return raw
     try:
         return _dumps(_rounded(params, precision), None, _OPTIONS)
-    except (TypeError, OverflowError):  # an unusual type
+    except TypeError:  # an unusual type
         return write(params, precision)
 
 
@@ -183,8 +192,12 @@ def _checked_precision(precision: int) -> int:
 
 
 @lru_cache(maxsize=64)
-def _rounding_marks(precision: int) -> tuple[bytes, bytes]:
-    # With digits mapped to 0: a float with more than `precision` decimals, or so long a whole part that whole and
-    # decimals pass 15 digits together. Without either (and no exponent), rounding returns the same float.
-    decimals = min(_checked_precision(precision), 400)  # no float has more than 324 written decimals
-    return b"." + b"0" * (decimals + 1), b"0" * (max(_EXACT_DIGITS - decimals, 0) + 1) + b"."
+def _long_fraction(precision: int) -> str:
+    """With every digit mapped to 0: how a float with more than `precision` decimals looks.
+
+    A float written with at most p <= 20 decimals and no exponent is its own rounding to p decimals: it lies within half
+    a unit of that decimal, and where the float's spacing is about 10**-p, so that its uneven spacing below a power of
+    two could matter, powers of two down to 2**-(2.33 p - 52) are decimals of at most p places themselves.
+    """
+    decimals = _checked_precision(precision)
+    return "." + "0" * (decimals + 1) if decimals <= _EXACT_DECIMALS else "."

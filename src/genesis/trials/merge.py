@@ -2,55 +2,67 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
+
+_ATOMS = frozenset({int, float, str, bool, bytes, complex, type(None)})
+_ABSENT: Any = object()
 
 
 def deep_merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
     """A new dict: `override` laid over `base`, mapping into mapping, anything else replaced whole.
 
-    Neither input is changed and the result shares no dict or list with them, at any depth (10,000 levels are fine).
-    Keys keep the order of `base`, new ones follow in the order of `override`. Lists are replaced, not joined.
+    Neither input is changed and the result shares no mutable value with them, at any depth (10,000 levels are fine;
+    an object that refuses `copy.deepcopy` is shared). Keys keep the order of `base`, new ones follow in the order of
+    `override`. Lists are replaced, not joined; any mapping becomes a dict.
+
+    >>> deep_merge({"a": {"x": 1, "y": [1]}, "b": 2}, {"a": {"x": 9}, "c": 3})
+    {'a': {'x': 9, 'y': [1]}, 'b': 2, 'c': 3}
     """
     merged: dict[str, Any] = {}
-    todo: list[tuple[dict[str, Any], Mapping[str, Any], Mapping[str, Any]]] = [(merged, base, override)]
+    merges: list[tuple[dict[str, Any], Mapping[str, Any], Mapping[str, Any]]] = [(merged, base, override)]
     copies: list[tuple[Any, Any]] = []
-    while todo:
-        target, low, high = todo.pop()
+    while merges:
+        target, low, high = merges.pop()
         target.update(low)
-        for key, value in high.items():
-            below = low.get(key)
-            if isinstance(value, Mapping) and isinstance(below, Mapping):
+        target.update(high)
+        for key, value in target.items():
+            if type(value) in _ATOMS:
+                continue
+            if _is_mapping(value) and key in high and _is_mapping(below := low.get(key, _ABSENT)):
                 child: dict[str, Any] = {}
                 target[key] = child
-                todo.append((child, below, value))
+                merges.append((child, below, value))
             else:
-                target[key] = value
-        _detach(target, low, high, copies)
+                target[key] = _own(value, copies)
         while copies:
-            _copy_into(*copies.pop(), copies)
+            _fill(*copies.pop(), copies)
     return merged
 
 
-def _detach(
-    target: dict[str, Any], low: Mapping[str, Any], high: Mapping[str, Any], copies: list[tuple[Any, Any]]
-) -> None:
-    """Give `target` containers of its own where it still holds those of its inputs."""
-    for key, value in target.items():
-        if isinstance(value, (Mapping, list)) and (value is high.get(key) or value is low.get(key)):
-            fresh: Any = [] if isinstance(value, list) else {}
-            copies.append((fresh, value))
-            target[key] = fresh
+def _fill(fresh: Any, source: Any, copies: list[tuple[Any, Any]]) -> None:
+    """Put the values of `source` into the empty `fresh`, containers as new ones still to be filled."""
+    if type(fresh) is dict:
+        fresh.update(source)
+        for key, value in fresh.items():
+            if type(value) not in _ATOMS:
+                fresh[key] = _own(value, copies)
+    else:
+        fresh.extend(value if type(value) in _ATOMS else _own(value, copies) for value in source)
 
 
-def _copy_into(fresh: Any, source: Any, copies: list[tuple[Any, Any]]) -> None:
-    pairs = enumerate(source) if isinstance(source, list) else source.items()
-    for key, value in pairs:
-        kept = value
-        if isinstance(value, (Mapping, list)):
-            kept = [] if isinstance(value, list) else {}
-            copies.append((kept, value))
-        if isinstance(source, list):
-            fresh.append(kept)
-        else:
-            fresh[key] = kept
+def _own(value: Any, copies: list[tuple[Any, Any]]) -> Any:
+    """A value to keep: an empty container noted in `copies`, or a copy of anything else."""
+    if type(value) is list or _is_mapping(value):
+        fresh: Any = [] if type(value) is list else {}
+        copies.append((fresh, value))
+        return fresh
+    try:
+        return copy.deepcopy(value)
+    except TypeError:  # a lock, a generator
+        return value
+
+
+def _is_mapping(value: Any) -> bool:
+    return type(value) is dict or isinstance(value, Mapping)

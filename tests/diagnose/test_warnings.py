@@ -65,7 +65,7 @@ def test_slow_loading(trials: int, seconds: float, slow: bool) -> None:
 
 
 def test_repeats_of_earlier_trials_are_weighed_against_earlier_trials() -> None:
-    """A resumed or complete run brings its totals; they say nothing until a new trial is seen, and never against zero."""
+    """Totals of a resumed or complete run say nothing until a new trial is seen, and never against zero trials."""
     watcher = Watcher(SPACE)
     assert watcher.observe([], duplicates={"stored": 60}, earlier=100) == []
     assert [finding.code for finding in watcher.observe(_results(1), duplicates={"stored": 60}, earlier=100)] == []

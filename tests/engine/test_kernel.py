@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 from tests.engine.markets import AT_OPEN, FREE, bars_of, entries, random_bars, random_signals
 
 from genesis.engine.fills import FILL, TRADE
-from genesis.engine.kernel import simulate
+from genesis.engine.kernel import KERNEL_VERSION, simulate
 from genesis.errors import ConfigError, StrategyError
+from genesis.engine.metrics import compute_metrics
 from genesis.types import Costs, Execution, Rules, Signals
 
 BARS = random_bars(3, 40)
@@ -157,3 +159,17 @@ def test_nothing_fills_on_what_comes_later(seed, n, cut, fill):
     before = cut - 1  # the last bar of the cut market closes its position
     assert whole.fills[whole.fills["bar"] < before].tobytes() == part.fills[part.fills["bar"] < before].tobytes()
     np.testing.assert_array_equal(whole.equity[:before], part.equity[:before])
+
+
+def test_outcomes_are_pinned_to_the_kernel_version():
+    """The same inputs give these outcomes for as long as KERNEL_VERSION stands; if this fails, raise it on purpose."""
+    digest = hashlib.sha256()
+    for seed in range(40):
+        rules = Rules(stop_loss_pct=0.06, trailing_stop_pct=0.08, partial_fractions=(0.5,), cooldown_bars=seed % 3)
+        bars = random_bars(seed, 60)
+        signals = random_signals(seed, bars, rules, density=0.2, optional=frozenset({"exit", "size", "stop_distance"}))
+        execution = Execution(fill="next_open" if seed % 2 else "same_close")
+        sim = simulate(bars, signals, costs=Costs(fee_bps=5.0, slippage_bps=5.0), execution=execution)
+        shown = {name: f"{value:.9e}" for name, value in compute_metrics(sim, bars).items() if value is not None}
+        digest.update(repr((np.round(sim.equity, 6).tolist(), shown)).encode())
+    assert (KERNEL_VERSION, digest.hexdigest()[:16]) == (1, "086782a36e57e82c")

@@ -237,6 +237,20 @@ def test_every_bar_is_counted_once(market):
     assert sum(made.blocked.values()) + np.count_nonzero(made.entry) == 500
 
 
+def test_explain_names_the_gate_of_every_bar(market):
+    """The explanation's gates, counted, are the signals' counts; its confidences are probabilities."""
+    params = {"gates": {"hysteresis_steps": 2, "cooldown_bars": 2}, "risk": {"risk_map": [[0.4, 1.0]]}}
+    features = Features(market(3, 500))
+    made = load_strategy("fibonacci").signals(params, features)
+    shown = load_strategy("fibonacci").explain(params, features)
+    assert {name: int((shown.gate == name).sum()) for name in GATES} == made.blocked
+    assert sum(made.blocked[name] > 0 for name in ("hysteresis", "cooldown", "risk_map")) == 3
+    assert np.array_equal(shown.gate == "", made.entry != 0)
+    known = ~np.isnan(shown.confidence_long)
+    assert known.any()
+    assert ((shown.confidence_long[known] > 0) & (shown.confidence_short[known] < 1)).all()
+
+
 def only(market, **flat):
     """Signals with every gate opened but those given; `a__b` stands for `a.b`."""
     open_all = {

@@ -6,10 +6,12 @@ docs/fibonacci.md explains it with a picture of one trade; `fibonacci_parameters
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genesis.errors import StrategyError
 from genesis.market.timeframe import DAY, HOUR, MINUTE, WEEK, parse_timeframe
@@ -97,55 +99,108 @@ class Fibonacci:
     def signals(self, params: Params, features: Features) -> Signals:
         """Entries, confidence-mapped sizes, exits and rules; StrategyError names a parameter that is not known."""
         settings = PARAMETERS.read(params)
-        p = settings.p
-        use = p.tolist()
-        atr_bars, ema_bars = int(use[P.features_atr_period]), int(use[P.features_ema_period])
-        swing = int(use[P.ltf_fib_swing_left]), int(use[P.ltf_fib_swing_right])
-        get = features.fetch
-        close, atr = features.bars.close, get("atr", atr_bars)
-        ladder = get("swing_high", *swing), get("swing_low", *swing)
-        rank = get(
-            "atr_percentile",
-            int(use[P.thresholds_signal_adaptation_atr_period]),
-            int(use[P.thresholds_signal_adaptation_percentile_window]),
-        )
-        gap = get("ema_gap", int(use[P.regime_ema_period]))
-        direction, strength = score(
-            p,
-            get("rsi", int(use[P.features_rsi_period])),
-            get("ema_distance", ema_bars, atr_bars),
-            get("ema_rise", ema_bars, int(use[P.features_slope_bars]), atr_bars),
-            get("bollinger_position", int(use[P.features_bollinger_period])),
-            get("adx", int(use[P.features_adx_period])),
-            get("atr_ratio", atr_bars, int(use[P.features_atr_slow_period])),
-            get("fib_nearness", *swing, atr_bars),
-        )
-        htf_gap, *htf_ladder = _higher(settings, features)
-        stop = np.empty(features.n, dtype=np.uint8)
-        gates.confidence_gate(p, direction, strength, rank, stop)
-        gates.direction_gates(p, direction, rank, gap, stop)
-        if use[gates.USE_HTF]:
-            _ask_ladder("htf_fib", gates.HTF_GATE, gates.HTF, settings, direction, close, atr, htf_ladder, stop)
-            if use[gates.OVERRIDE]:
-                gates.override(p, direction, strength, stop)
-        _ask_ladder("ltf_fib", gates.LTF_GATE, gates.LTF, settings, direction, close, atr, ladder, stop)
-        entry, size = np.zeros(features.n, dtype=np.int8), np.ones(features.n)
-        blocked = np.zeros(len(gates.GATES), dtype=np.int64)
-        sizes = settings.other["risk.risk_map"]
-        bars = gates.enter(p, sizes, direction, strength, rank, gap, htf_gap, stop, entry, size, blocked)
+        use = settings.p.tolist()
+        made = _decide(settings, use, features)
         threshold = use[P.exit_exit_conf_threshold]
         levels, fractions = _partials(settings)
         return Signals(
-            entry=entry,
-            exit=lost(direction, strength, threshold) if threshold > 0.0 else None,
-            size=size,
-            stop_distance=_atrs(bars, atr, use[P.exit_stop_atr]),
-            target_distance=_atrs(bars, atr, use[P.exit_target_atr]),
-            trail_distance=_atrs(bars, atr, use[P.exit_trailing_atr]),
-            partial_levels=_profit_levels(bars, entry, *ladder, levels) if fractions else None,
+            entry=made.entry,
+            exit=lost(made.direction, made.strength, threshold) if threshold > 0.0 else None,
+            size=made.size,
+            stop_distance=_atrs(made.bars, made.atr, use[P.exit_stop_atr]),
+            target_distance=_atrs(made.bars, made.atr, use[P.exit_target_atr]),
+            trail_distance=_atrs(made.bars, made.atr, use[P.exit_trailing_atr]),
+            partial_levels=_profit_levels(made.bars, made.entry, *made.ladder, levels) if fractions else None,
             rules=_rules(use, fractions),
-            blocked=dict(zip(gates.GATES, blocked.tolist(), strict=True)),
+            blocked=dict(zip(gates.GATES, made.blocked.tolist(), strict=True)),
         )
+
+    def explain(self, params: Params, features: Features) -> Explanation:
+        """What the strategy knew and decided at every bar, for tables and pictures."""
+        settings = PARAMETERS.read(params)
+        made = _decide(settings, settings.p.tolist(), features)
+        stop = made.stop.astype(np.int64)
+        marked = (stop & -stop).astype(np.float64)
+        first = np.where(stop >= gates.LATER, stop - gates.LATER, np.log2(np.maximum(marked, 1.0)).astype(np.int64))
+        with np.errstate(over="ignore"):
+            rise = 1.0 / (1.0 + np.exp(-(made.strength + made.direction)))
+            fall = 1.0 / (1.0 + np.exp(-(made.strength - made.direction)))
+        names = np.array(gates.GATES, dtype=object)
+        return Explanation(
+            confidence_long=rise,
+            confidence_short=fall,
+            share=1.0 / (1.0 + np.exp(-2.0 * np.abs(made.direction))),
+            gate=np.where(stop == 0, "", names[first]),
+            swing_high=made.ladder[0],
+            swing_low=made.ladder[1],
+            htf_swing_high=made.htf_ladder[0],
+            htf_swing_low=made.htf_ladder[1],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Columns of n bars: both confidences, the candidate's share, the gate that stopped the bar ("" for an entry),
+    and the two ladders' ends as known at the bar."""
+
+    confidence_long: FloatArray
+    confidence_short: FloatArray
+    share: FloatArray
+    gate: NDArray[np.object_]
+    swing_high: FloatArray
+    swing_low: FloatArray
+    htf_swing_high: FloatArray
+    htf_swing_low: FloatArray
+
+
+class _Decision(NamedTuple):
+    entry: Int8Array
+    size: FloatArray
+    bars: IntArray  # those that enter
+    blocked: IntArray
+    stop: gates.Bits
+    direction: FloatArray
+    strength: FloatArray
+    atr: FloatArray
+    ladder: tuple[FloatArray, FloatArray]
+    htf_ladder: tuple[FloatArray, FloatArray]
+
+
+def _decide(settings: Settings, use: list[float], features: Features) -> _Decision:
+    """Features, the model, and the gates in their order; `use` is the flat vector as plain floats."""
+    p = settings.p
+    atr_bars, ema_bars = int(use[P.features_atr_period]), int(use[P.features_ema_period])
+    swing = int(use[P.ltf_fib_swing_left]), int(use[P.ltf_fib_swing_right])
+    get = features.fetch
+    close, atr = features.bars.close, get("atr", atr_bars)
+    ladder = get("swing_high", *swing), get("swing_low", *swing)
+    zone = int(use[P.thresholds_signal_adaptation_atr_period])
+    rank = get("atr_percentile", zone, int(use[P.thresholds_signal_adaptation_percentile_window]))
+    gap = get("ema_gap", int(use[P.regime_ema_period]))
+    direction, strength = score(
+        p,
+        get("rsi", int(use[P.features_rsi_period])),
+        get("ema_distance", ema_bars, atr_bars),
+        get("ema_rise", ema_bars, int(use[P.features_slope_bars]), atr_bars),
+        get("bollinger_position", int(use[P.features_bollinger_period])),
+        get("adx", int(use[P.features_adx_period])),
+        get("atr_ratio", atr_bars, int(use[P.features_atr_slow_period])),
+        get("fib_nearness", *swing, atr_bars),
+    )
+    htf_gap, htf_ladder = _higher(settings, features)
+    stop = np.empty(features.n, dtype=np.uint8)
+    gates.confidence_gate(p, direction, strength, rank, stop)
+    gates.direction_gates(p, direction, rank, gap, stop)
+    if use[gates.USE_HTF]:
+        _ask_ladder("htf_fib", gates.HTF_GATE, gates.HTF, settings, direction, close, atr, htf_ladder, stop)
+        if use[gates.OVERRIDE]:
+            gates.override(p, direction, strength, stop)
+    _ask_ladder("ltf_fib", gates.LTF_GATE, gates.LTF, settings, direction, close, atr, ladder, stop)
+    entry, size = np.zeros(features.n, dtype=np.int8), np.ones(features.n)
+    blocked = np.zeros(len(gates.GATES), dtype=np.int64)
+    sizes = settings.other["risk.risk_map"]
+    bars = gates.enter(p, sizes, direction, strength, rank, gap, htf_gap, stop, entry, size, blocked)
+    return _Decision(entry, size, bars, blocked, stop, direction, strength, atr, ladder, htf_ladder)
 
 
 def _ask_ladder(
@@ -171,19 +226,16 @@ def _ask_ladder(
             gates.near_gate(side, levels, float(p[at + 1]), bit, direction, close, atr, top, bottom, stop)
 
 
-def _higher(settings: Settings, features: Features) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Gap to the mean, swing high and swing low of the higher timeframe; all NaN where there is none."""
+def _higher(settings: Settings, features: Features) -> tuple[FloatArray, tuple[FloatArray, FloatArray]]:
+    """Gap to the mean, and the ladder, of the higher timeframe; all NaN where there is none."""
     timeframe = resolve_higher(features.bars.timeframe, settings.other["htf"])
     if timeframe is None:
         unknown = features.unknown
-        return unknown, unknown, unknown
-    higher = features.higher(timeframe)
+        return unknown, (unknown, unknown)
+    get = features.higher(timeframe).fetch
     swing = int(settings.p[P.htf_fib_swing_left]), int(settings.p[P.htf_fib_swing_right])
-    return (
-        higher.fetch("ema_gap", int(settings.p[P.regime_htf_ema_period])),
-        higher.fetch("swing_high", *swing),
-        higher.fetch("swing_low", *swing),
-    )
+    ladder = get("swing_high", *swing), get("swing_low", *swing)
+    return get("ema_gap", int(settings.p[P.regime_htf_ema_period])), ladder
 
 
 def _atrs(bars: IntArray, atr: FloatArray, multiple: float) -> FloatArray | None:

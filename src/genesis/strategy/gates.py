@@ -30,6 +30,7 @@ GATES = (
     "cooldown",
     "risk_map",
 )
+LATER = 128  # what `enter` writes into `stop` for the gates after the marks: LATER + gate
 MISSING, CONFIDENCE, SIDE, EDGE, REGIME, HTF, LTF, HYSTERESIS, COOLDOWN, SIZE = range(len(GATES))
 
 ENTRY_CONF, MIN_EDGE = int(P.thresholds_entry_conf_overall), int(P.thresholds_min_edge)
@@ -216,7 +217,8 @@ def enter(
 ) -> IntArray:
     """Fill `entry` (given as 0), `size` (as 1) and `blocked` (as 0) from the marks; returns the bars that enter.
 
-    The first gate that marked a bar counts it; what no gate marked goes on to hysteresis, cooldown and the risk map.
+    The first gate that marked a bar counts it; what no gate marked goes on to hysteresis, cooldown and the risk map,
+    which write themselves into `stop`.
     """
     n = stop.shape[0]
     met = np.zeros((2, 128), dtype=np.int64)  # two tables by turns: equal neighbours need not wait for each other
@@ -245,8 +247,10 @@ def enter(
         last = i
         if run < steps:
             blocked[HYSTERESIS] += 1
+            stop[i] = LATER + HYSTERESIS
         elif i < resume:
             blocked[COOLDOWN] += 1
+            stop[i] = LATER + COOLDOWN
         else:
             chance = probability(strength[i] + abs(direction[i]))
             amount = 0.0
@@ -264,6 +268,7 @@ def enter(
                 entered += 1
             else:
                 blocked[SIZE] += 1
+                stop[i] = LATER + SIZE
     return waiting[:entered].copy()
 
 

@@ -11,7 +11,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from benchmarks.timing import machine
+from benchmarks.timing import clock_name, machine, use_processor_time
 
 
 def main() -> int:
@@ -19,11 +19,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", help=f"which to run: {', '.join(found)}; all when none is named")
     parser.add_argument("--quick", action="store_true", help="fewer rounds and sizes")
+    parser.add_argument("--cpu", action="store_true", help="count processor time, for a machine that is not idle")
     asked = parser.parse_args()
     unknown = sorted(set(asked.names) - set(found))
     if unknown:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(found)}")
-    print(machine())
+    if asked.cpu:
+        use_processor_time()
+    print(f"{machine()}\ntimes are {clock_name()}")
     failed = []
     for name in asked.names or found:
         print(f"\n== {name}", flush=True)

@@ -13,8 +13,8 @@ from tests.engine.markets import AT_OPEN, FREE, bars_of, entries, random_bars, r
 
 from genesis.engine.fills import FILL, TRADE
 from genesis.engine.kernel import KERNEL_VERSION, simulate
-from genesis.errors import ConfigError, StrategyError
 from genesis.engine.metrics import compute_metrics
+from genesis.errors import ConfigError, StrategyError
 from genesis.types import Costs, Execution, Rules, Signals
 
 BARS = random_bars(3, 40)

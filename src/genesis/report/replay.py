@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from genesis.config import StudyConfig
+from genesis.diagnose.explain import flatten
 from genesis.engine.backtest import Backtest, backtest
 from genesis.errors import GenesisError
 from genesis.judge.overfit import (
@@ -33,17 +34,23 @@ from genesis.types import Costs, FloatArray, IntArray, TrialResult
 SHOWN = 10
 SAMPLED = 64
 SAMPLE_SECONDS = 10.0
+LADDER = (0.0, 0.236, 0.382, 0.5, 0.618, 0.786, 1.0)
 
 
 @dataclass(frozen=True)
 class Again:
-    """One trial run again; `differs` names stored values that came out differently (it must be empty)."""
+    """One trial run again; `differs` names stored values that came out differently (it must be empty).
+
+    `levels` are prices by name at each bar of a window, float64[n]: the Fibonacci ladder of a strategy that has one.
+    """
 
     number: int
     params: Mapping[str, Any]
     inside: Backtest
     outside: Backtest | None
     differs: tuple[str, ...]
+    levels_inside: Mapping[str, FloatArray] = field(default_factory=dict)
+    levels_outside: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -104,7 +111,33 @@ def _again(config: StudyConfig, inside: Any, outside: Any, result: TrialResult, 
     second = None if outside is None else _run(config, outside, result.params)
     if second is not None and holdout is not None:
         differs += [f"out of sample {words}" for words in _differences(holdout["holdout_metrics"], second.metrics)]
-    return Again(result.number, result.params, first, second, tuple(differs))
+    return Again(
+        result.number,
+        result.params,
+        first,
+        second,
+        tuple(differs),
+        levels(inside.strategy, result.params, inside.features),
+        {} if outside is None else levels(outside.strategy, result.params, outside.features),
+    )
+
+
+def levels(strategy: Any, params: Mapping[str, Any], features: Any) -> Mapping[str, FloatArray]:
+    """The price levels a strategy looked at, by name, float64[n] with NaN where there is none.
+
+    A strategy says so with a method `levels(params, features)`; the `fibonacci` strategy's are its lower ladder.
+    """
+    own = getattr(strategy, "levels", None)
+    if callable(own):
+        found: Mapping[str, FloatArray] = own(params, features)
+        return found
+    if strategy.id != "fibonacci":
+        return {}
+    flat = flatten(strategy.defaults) | flatten(params)
+    swing = int(flat["ltf_fib.swing_left"]), int(flat["ltf_fib.swing_right"])
+    top, bottom = features.fetch("swing_high", *swing), features.fetch("swing_low", *swing)
+    span = np.where(top > bottom, top - bottom, np.nan)
+    return {f"{share:g}": bottom + share * span for share in LADDER}
 
 
 def _run(config: StudyConfig, loaded: Any, params: Mapping[str, Any]) -> Backtest:
@@ -160,7 +193,13 @@ def marks(again: Again, played: Replay) -> Marks:
     if again.outside is not None:
         parts.append(_fills(again.outside, played.holdout_from, length))
     bars, prices, sides = (np.concatenate([part[place] for part in parts]) for place in range(3))
-    return Marks(bars.astype(np.int64), prices, sides.astype(np.int64))
+    ladder = {name: level[played.trade_from :] for name, level in again.levels_inside.items()}
+    if again.outside is not None:
+        ladder = {
+            name: np.concatenate([level, again.levels_outside[name][played.holdout_from :]])
+            for name, level in ladder.items()
+        }
+    return Marks(bars.astype(np.int64), prices, sides.astype(np.int64), ladder)
 
 
 def _fills(done: Backtest, start: int, shift: int) -> tuple[IntArray, FloatArray, IntArray]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from genesis.report.figures import BLUE, GREEN, GREY, ORANGE, RED, Figure, axis
+from genesis.report.figures import BLUE, GREEN, GREY, ORANGE, RED, VIOLET, Figure, axis
 from genesis.report.tables import compact
 from genesis.types import FloatArray, IntArray
 
@@ -186,18 +186,20 @@ def price_figure(times: IntArray, close: FloatArray, marks: Marks, spans: Spans,
             "line": {"color": GREY, "width": 1.2},
         }
     ]
-    tints = (ORANGE, BLUE, GREEN, RED)
+    tints = (GREY, VIOLET, BLUE, GREEN, ORANGE, RED)
     for place, (label, level) in enumerate(marks.levels.items()):
+        steps = np.union1d(np.flatnonzero(np.diff(level, prepend=np.nan) != 0.0), [0, len(level) - 1])
+        steps = steps if len(steps) <= LINE_POINTS else kept  # a ladder that moves at most bars is thinned as the close
         data.append(
             {
                 "type": "scatter",
                 "mode": "lines",
                 "name": label,
-                "x": dates(times, kept),
-                "y": compact(level[kept], digits=6),
-                "line": {"color": tints[place % len(tints)], "width": 1, "dash": "dot", "shape": "hv"},
+                "x": dates(times, steps),
+                "y": compact(level[steps], digits=6),
+                "line": {"color": tints[place % len(tints)], "width": 1, "shape": "hv"},
                 "connectgaps": False,
-                "opacity": 0.7,
+                "opacity": 0.55,
             }
         )
     for side, label, symbol, colour in ((1, "bought", "triangle-up", GREEN), (-1, "sold", "triangle-down", RED)):

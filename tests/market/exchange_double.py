@@ -21,12 +21,15 @@ class ExchangeDouble:
     """Serves the candles of one synthetic market; `now` is its clock in ms, `page` the most candles it gives at once.
 
     `faults` are used up one per candle request: an HTTP status to answer with, "drop" to close the connection,
-    "garbage" for a body that is no JSON, "forever" (kept) for 503 each time. `requests` are the paths asked for.
+    "garbage" for a body that is no JSON, "forever" (kept) for 503 each time. A `windowed` exchange gives the candles
+    of the next `page` steps, be there any or none, instead of the next `page` candles. `requests` are the paths asked
+    for.
     """
 
-    def __init__(self, bars: Bars, *, page: int = 200) -> None:
+    def __init__(self, bars: Bars, *, page: int = 200, windowed: bool = False) -> None:
         self.bars = bars
         self.page = page
+        self.windowed = windowed
         self.now = int(bars.close_time[-1]) // MS
         self.faults: list[Any] = []
         self.requests: list[str] = []
@@ -93,6 +96,7 @@ class ExchangeDouble:
             ]
             for i in range(first, min(first + limit, len(bars)))
             if bars.time[i] <= self.now * MS  # the last one may still be open
+            and not (self.windowed and bars.time[i] >= (start + limit * step) * MS)
         ]  # fmt: skip
 
 

@@ -189,11 +189,12 @@ def test_a_crash_between_keeping_and_clearing_doubles_nothing(double):
     assert fetched().fingerprint == double.bars.fingerprint
 
 
-def test_a_hole_in_the_history_is_stepped_over_and_named():
+@pytest.mark.parametrize("windowed", [False, True])
+def test_a_hole_in_the_history_is_stepped_over_and_named(windowed):
     whole = market(3_000)
     holed = np.r_[0:300, 2_500:3_000]
     columns = (whole.time, whole.open, whole.high, whole.low, whole.close, whole.volume)
-    with ExchangeDouble(Bars(*(c[holed] for c in columns), timeframe="5m")) as double:
+    with ExchangeDouble(Bars(*(c[holed] for c in columns), timeframe="5m"), windowed=windowed) as double:
         label = fetch(double)
         assert fetched().fingerprint == double.bars.fingerprint
     assert any("1 gap, 2,200 bars missing" in note for note in label["notes"])

@@ -75,6 +75,11 @@ def test_epoch_units_are_told_apart_by_size(first, per_second, step):
     assert (read(frame).time == [(first + i * step) * 10**9 for i in range(N)]).all()
 
 
+def test_whole_nanoseconds_are_kept_to_the_last():
+    odd = NS + np.arange(1, N + 1)
+    assert (read(table(timestamp=odd)).time == odd).all()
+
+
 def test_dates_without_a_clock_are_read():
     days = [dt.date(2024, 3, 4) + dt.timedelta(days=i) for i in range(N)]
     expected = pd.DatetimeIndex(days).as_unit("ns").asi8

@@ -76,6 +76,10 @@ def test_what_is_written_reads_back_equal_here_and_by_any_reader(data: dict[str,
         assert repr(yaml.safe_load(text)) == repr(data)
 
 
+def test_a_small_number_is_written_as_a_person_would() -> None:
+    assert dump_yaml({"step": 1e-05, "high": 1e22, "low": 0.1}) == "{step: 1.0e-05, high: 1.0e+22, low: 0.1}\n"
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [

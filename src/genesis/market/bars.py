@@ -34,7 +34,7 @@ class Bars:
     >>> import numpy as np
     >>> day = np.array([0, 86_400_000_000_000])
     >>> price = np.array([10.0, 11.0])
-    >>> Bars(day, price, price, price, price, np.zeros(2), "1d", symbol="X").close_time[0] == day[1]
+    >>> bool(Bars(day, price, price, price, price, np.zeros(2), "1d", symbol="X").close_time[0] == day[1])
     True
     """
 

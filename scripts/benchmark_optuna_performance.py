@@ -184,7 +184,7 @@ def in_turn(
     """(best guide, best ours, their ratio with the quartiles of the rounds), timed A B A B after one warm-up of each.
 
     The best rounds are compared, since a busy machine only ever adds time; rows that only compute are timed by the
-    processor's clock, rows that use the disk by the wall's. Short work is repeated up to 40 rounds;
+    processor's clock, rows that use the disk by the wall's. From three rounds on, short work is repeated up to 40;
     work that needs `prepare` (untimed) leaves something behind, and is repeated up to 10.
     """
 
@@ -194,7 +194,7 @@ def in_turn(
     guide(*given())
     ours(*given())
     pairs: list[tuple[float, float]] = []
-    most = 40 if prepare is None else 10
+    most = rounds if rounds < 3 else 40 if prepare is None else 10
     while len(pairs) < rounds or (len(pairs) < most and sum(map(sum, pairs)) < SHORT_SECONDS):
         pairs.append((seconds(clock, guide, *given()), seconds(clock, ours, *given())))
     best_guide, best = (min(column) for column in zip(*pairs, strict=True))

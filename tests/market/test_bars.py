@@ -209,3 +209,23 @@ def test_bad_rows_are_refused_before_the_timeframe_is_told():
     frame.iloc[4, 3] = np.nan
     with pytest.raises(BadBarsError, match="row 5, 2024-01-01 04:00:00: close is NaN"):
         Bars.from_frame(frame, timeframe="5m")
+
+
+def test_daily_bars_stamped_at_local_midnight_are_daily_through_both_clock_changes():
+    local = pd.date_range("2024-01-01", "2024-12-31", freq="B", tz="America/New_York")
+    frame = make(local.tz_convert("UTC").as_unit("ns").asi8, "1d").to_frame().set_axis(local)
+    bars = Bars.from_frame(frame)
+    assert bars.timeframe == "1d"
+    assert bars.gaps == ()
+    assert bars.notes == ("times converted from America/New_York to UTC",)
+    weeks = resample(bars, "1w")
+    assert len(weeks) == 51  # the first bar opens five hours into its week, the last week is not over
+    assert weeks.volume[0] == bars.volume[5:10].sum()
+
+
+@pytest.mark.parametrize(("freq", "name"), [("W-MON", "1w"), ("W-FRI", "1w"), ("MS", "1M"), ("ME", "1M"), ("QS", "3M")])
+def test_calendar_bars_are_told_by_their_steps(freq, name):
+    time = pd.date_range("2015-01-01", periods=60, freq=freq, tz="UTC").as_unit("ns").asi8
+    bars = Bars.from_frame(make(time, "1d").to_frame())
+    assert (bars.timeframe, bars.gaps) == (name, ())
+    assert (np.diff(bars.close_time) > 0).all()

@@ -66,6 +66,15 @@ def test_repeated_and_unsorted_times_are_refused(shift, rule):
     assert refusal(time, cols).details["counts"] == {rule: 1}
 
 
+def test_rows_from_newest_to_oldest_are_told_so():
+    time, cols = columns()
+    error = refusal(time[::-1].copy(), cols)
+    assert error.details["counts"] == {"time unsorted": 9}
+    assert "reverse them" in str(error)
+    time[5] = time[4] - 1
+    assert "sort the rows by time" in str(refusal(time, cols))
+
+
 def test_five_problems_are_listed_in_row_order_and_all_are_counted():
     time, cols = columns(1_000)
     cols["close"] = cols["close"].copy()

@@ -99,6 +99,7 @@ def test_text_prices_are_read_to_the_nearest_float(tmp_path):
         ("e.csv", b"\xff\xfe\x00bad", "cannot be read as csv"),
         ("e.csv.gz", b"not gzip", "cannot be read as csv"),
         ("e.csv", b"date,open,high,low,close\n2024-01-01,1,1,1,1,7,8\n", "cannot be read as csv: Length of header"),
+        ("e.csv", b"1704067200000,42.1,42.9,42.0,42.5,7\n", "the first line is taken as the header, add one"),
         ("e.csv", b"a,b\n1,2\n", "no column open, high, low, close; found a, b"),
     ],
 )

@@ -111,7 +111,9 @@ def _rules(time: IntArray, columns: Mapping[str, FloatArray]) -> Iterator[Rule]:
     yield from _order_rules(columns, usable)
     step = np.diff(time, prepend=time[:1] - 1)
     yield "time repeated", step == 0, lambda _: "the time of the row before again; keep one of the two rows"
-    yield "time unsorted", step < 0, lambda _: "earlier than the row before; sort the rows by time, oldest first"
+    backwards = len(step) > 2 and bool((step[1:] < 0).all())
+    remedy = "the rows run from newest to oldest: reverse them" if backwards else "sort the rows by time, oldest first"
+    yield "time unsorted", step < 0, lambda _: f"earlier than the row before; {remedy}"
 
 
 def _price_rules(name: str, x: FloatArray) -> Iterator[Rule]:

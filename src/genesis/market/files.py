@@ -172,6 +172,8 @@ def write_atomic(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+    if os.name == "nt":  # Windows opens no folders; its rename is durable as it is
+        return
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -39,9 +39,10 @@ def parse_frame(df: Any, *, origin: str, timezone: str | None = None) -> Parsed:
     names = _columns_by_name(df, origin)
     missing = [name for name in PRICES if name not in names]
     if missing:
+        first = "; the first line is taken as the header, add one" if _looks_headless(df) else ""
         raise DataError(
-            f"{origin}: no column {', '.join(missing)}; found {_listed(df)}; name the columns open, high, low, close "
-            "(any case), volume where known, and a time"
+            f"{origin}: no column {', '.join(missing)}; found {_listed(df)}{first}; name the columns open, high, low, "
+            "close (any case), volume where known, and a time"
         )
     if not len(df):
         raise DataError(f"{origin}: no bars; give at least one row")
@@ -112,6 +113,12 @@ def _find_time(df: Any, names: Mapping[str, Any], origin: str) -> tuple[Any, set
     raise DataError(
         f"{origin}: no time; found {_listed(df)}; name a column {', '.join(TIME_NAMES)}, or give a DatetimeIndex"
     )
+
+
+def _looks_headless(df: Any) -> bool:
+    """Whether most column names are numbers: the file of an exchange without a header."""
+    numeric = sum(str(name).replace(".", "").replace("-", "").isdigit() for name in df.columns)
+    return numeric * 2 > len(df.columns) and all(isinstance(name, str) for name in df.columns)
 
 
 def _listed(df: Any) -> str:

@@ -32,6 +32,7 @@ FLOORS = {
     "genesis.market": 1,
     "genesis.market.catalog": 2,
     "genesis.market.fetch": 2,
+    "genesis.market.files": 2,
     "genesis.market.journal": 2,
     "genesis.strategy": 1,
     "genesis.engine": 1,

@@ -173,9 +173,22 @@ def equity_figure(times: IntArray, curves: Sequence[Curve], spans: Spans) -> Fig
     return Figure("equity", "Equity and drawdown of the ten best", summary, data, layout, note, 520)
 
 
+def opening_window(count: int, spans: Spans, *, bars: int = 250) -> tuple[int, int]:
+    """The bars that a price figure opens on: the last 250 in sample, or all of a short history.
+
+    >>> opening_window(3_000, Spans(0, 2_000)), opening_window(300, Spans(0))
+    ((1750, 2000), (0, 300))
+    """
+    if count <= 2 * bars:
+        return 0, count
+    end = count if spans.holdout_from is None else spans.holdout_from
+    return max(0, end - bars), end
+
+
 def price_figure(times: IntArray, close: FloatArray, marks: Marks, spans: Spans, *, name: str) -> Figure:
     """Close with the fills and levels of one trial."""
-    kept = np.union1d(thin(close, PRICE_POINTS), marks.bars[:2_000])
+    window = opening_window(len(close), spans)
+    kept = np.union1d(np.union1d(thin(close, PRICE_POINTS), marks.bars[:2_000]), np.arange(*window))
     data: list[dict[str, Any]] = [
         {
             "type": "scatter",
@@ -216,21 +229,28 @@ def price_figure(times: IntArray, close: FloatArray, marks: Marks, spans: Spans,
         )
     shapes, notes = shades(times, spans)
     bought, sold = int((marks.sides > 0).sum()), int((marks.sides < 0).sum())
-    layout = {
+    layout: dict[str, Any] = {
         "xaxis": {"automargin": True, "rangeslider": {"visible": False}},
         "yaxis": axis("price"),
         "shapes": shapes,
         "annotations": notes,
     }
+    whole = window == (0, len(close))
+    if not whole:
+        seen = close[window[0] : window[1]]
+        pad = 0.08 * (float(seen.max()) - float(seen.min()) or 1.0)
+        layout["xaxis"]["range"] = dates(times, np.array([window[0], window[1] - 1]))
+        layout["yaxis"]["range"] = compact(np.array([seen.min() - pad, seen.max() + pad]))
+        layout["annotations"] = []
     summary = f"{name} bought {bought:,} times and sold {sold:,} times" + (
         f"; levels shown: {', '.join(marks.levels)}." if marks.levels else "."
     )
-    note = ""
+    notes_below = [] if whole else [f"Opens on {window[1] - window[0]} bars; double-click for all, drag to zoom."]
     if len(kept) < len(times):
-        note = f"{len(kept):,} of {len(times):,} closes drawn (each stretch's ends, low and high)"
-        if max(bought, sold) > 1_000:
-            note += "; the first 1,000 fills of each side"
-        note += "; drag to zoom."
+        notes_below.append(f"{len(kept):,} of {len(times):,} closes drawn (each stretch's ends, low and high).")
+    if max(bought, sold) > 1_000:
+        notes_below.append("The first 1,000 fills of each side.")
+    note = " ".join(notes_below)
     return Figure("price", f"Price and fills of {name}", summary, data, layout, note, 460)
 
 

@@ -41,7 +41,9 @@ def _run(name: str, space: Space, generations: int, *, size: int = 4) -> np.ndar
     return np.concatenate(seen)
 
 
-@pytest.mark.parametrize("name", ["auto", "tpe", "random", "optuna-tpe", "cmaes", "qmc", "nsga2", "nsga3"])
+@pytest.mark.parametrize(
+    "name", ["auto", "tpe", "random", "optuna-tpe", "cmaes", "qmc", "nsga2", "nsga3", "rustuna-tpe"]
+)
 def test_points_are_in_the_space_and_the_same_twice(name: str) -> None:
     """A sampler proposes allowed points on the grid, and the same ones for the same seed."""
     space = _space()

@@ -17,6 +17,8 @@ from genesis.search.cells import Cells
 from genesis.types import FloatArray, IntArray
 
 _MARGIN_CELLS = 64
+_LOOK_BACK = 10  # populations
+_NEGLIGIBLE = 1e-5
 Rank = tuple[int, float]
 WORST: Rank = (9, 0.0)
 
@@ -55,6 +57,7 @@ class CmaRun:
         self.population = 0
         self.best: Rank = WORST
         self.stale = 0
+        self._trace: list[Rank] = []
         count = cells.count[self.free]
         grid = (count > 0) & (count <= _MARGIN_CELLS) & ~cells.log[self.free]
         self.steps = np.where(grid, 1.0 / np.maximum(count, 1), 0.0)  # a grid column's coordinate is cell / m
@@ -109,6 +112,7 @@ class CmaRun:
         self.cma.tell([(raw[i], float(place[i])) for i in range(self.size)])
         self.stale = 0 if ranks[order[0]] < self.best else self.stale + 1
         self.best = min(self.best, ranks[order[0]])
+        self._trace = [*self._trace[-_LOOK_BACK:], self.best]
         self.population += 1
         return True
 
@@ -127,11 +131,14 @@ class CmaRun:
         longest = np.sqrt(d) + 2.0 * d / (d + 2.0)
         return np.asarray(mean + inner._sigma * shift * min(1.0, longest / max(length, 1e-300)))
 
-    @property
-    def finished(self) -> bool:
-        """No better point for a while, or a distribution too narrow to find one."""
-        if self.stale > 10 + 30.0 * len(self.free) / self.size:
+    def finished(self, scale: float) -> bool:
+        """Nothing better for a while, next to nothing on the `scale` of the losses, or too narrow to find anything."""
+        if self.stale > 10 + 10.0 * len(self.free) / self.size:
             return True
+        if len(self._trace) > _LOOK_BACK:
+            (old, before), (new, now) = self._trace[0], self._trace[-1]
+            if old == new and before - now <= _NEGLIGIBLE * scale:
+                return True
         inner = self.cma._cma
         width = inner._sigma * np.sqrt(np.max(np.diag(inner._C)))
         return bool(width < 1e-7 or not np.isfinite(width))

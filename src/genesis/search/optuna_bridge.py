@@ -111,7 +111,7 @@ class OptunaSampler:
     ) -> None:
         """Tell results in trial order; points it never asked for are added as finished trials."""
         del origins
-        vectors = np.asarray(vectors, dtype=np.float64).reshape(-1, self.cells.d)
+        vectors = np.asarray(vectors, dtype=np.float64).reshape(len(states), self.cells.d)
         with quiet_optuna():
             for vector, score, violation, state in zip(vectors, scores, violations, states, strict=True):
                 key = vector.tobytes()

@@ -28,6 +28,9 @@ _NEW_BEST = 1.0
 _ENTERS = 0.2
 _FIRST = (0.20, 0.40, 0.08, 0.0)
 _POWER = 2.0
+_WIDE_SHARE = 0.4
+_NOTICEABLE = 1e-3  # of the same distance
+_NEGLIGIBLE = 1e-5  # of the distance between the middle of the first points and the best
 _STARTUP_CMA = 0.75
 
 
@@ -50,6 +53,10 @@ class PortfolioSampler:
         self._known: dict[bytes, Rank] = {}
         self._slots: dict[bytes, list[int]] = {}
         self._outside: tuple[Rank, FloatArray] | None = None
+        self._early: list[float] = []
+        self._own: list[tuple[Rank, bytes]] = []
+        self._mark: Rank = WORST
+        self._since = 0
         self._start()
 
     # -- asking ---------------------------------------------------------------------------------------------------
@@ -68,8 +75,10 @@ class PortfolioSampler:
         points = self._from_cma(int((arms == 1).sum()))
         origins = ["cma"] * len(points)
         if wanted := int((arms == 2).sum()):
-            points += list(self._from_local(wanted, rng))
-            origins += ["local"] * wanted
+            niche = wanted // 2 + int(wanted % 2 and rng.random() < 0.5) if self._own else 0
+            points += list(self._from_local(wanted - niche, rng, None))
+            points += list(self._from_local(niche, rng, self._own))
+            origins += ["local"] * (wanted - niche) + ["niche"] * niche
         if wanted := count - len(points) if early else int((arms == 3).sum()):
             first = generation * max(count, self.concurrency)
             points += list(quasi_points(self.space, self.cells, wanted, seed=self.seed, first=first, attempt=attempt))
@@ -89,6 +98,10 @@ class PortfolioSampler:
         weight = np.maximum(self.earned, 1e-3) ** _POWER
         weight[3] = 0.0
         share: FloatArray = np.array(_FLOOR) + (1.0 - sum(_FLOOR)) * weight / weight.sum()
+        if not self._narrow and share[1] < _WIDE_SHARE:
+            others = np.arange(len(ARMS)) != 1
+            share[others] *= (1.0 - _WIDE_SHARE) / share[others].sum()
+            share[1] = _WIDE_SHARE
         return share
 
     def _divide(self, count: int, rng: np.random.Generator, shares: FloatArray) -> IntArray:
@@ -106,8 +119,11 @@ class PortfolioSampler:
                 out.append(np.frombuffer(key, dtype=np.float64))
         return out
 
-    def _from_local(self, count: int, rng: np.random.Generator) -> FloatArray:
+    def _from_local(self, count: int, rng: np.random.Generator, own: list[tuple[Rank, bytes]] | None) -> FloatArray:
+        """Points around the best known, or around a wide run's own best."""
         rows = self.model.rows[self._good_order()]
+        if own:
+            rows = self.cells.model(np.array([np.frombuffer(key) for _, key in own]))
         out = np.empty((count, self.cells.d))
         for i in range(count):
             vector = to_space(self.cells, rng.random((1, self.cells.d)))
@@ -134,7 +150,7 @@ class PortfolioSampler:
         origins: Sequence[str],
     ) -> None:
         """Take in a generation's finished trials in trial order."""
-        vectors = np.asarray(vectors, dtype=np.float64).reshape(-1, self.cells.d)
+        vectors = np.asarray(vectors, dtype=np.float64).reshape(len(states), self.cells.d)
         classes, losses = rank_classes(scores, violations, states)
         top: list[Rank] = [(kind, loss) for kind, loss, _ in self.model.best]
         complete = False
@@ -142,21 +158,41 @@ class PortfolioSampler:
             rank = (kind, loss)
             key = vector.tobytes()
             self._known.setdefault(key, rank)
-            if origin in ARMS:
-                self._earn(ARMS.index(origin), rank, top)
+            if kind == 0 and len(self._early) < 50:
+                self._early.append(loss)
+            arm = "local" if origin == "niche" else origin
+            if arm in ARMS:
+                self._earn(ARMS.index(arm), rank, top)
             if kind <= 2 and (len(top) < 25 or rank < top[-1]):
                 top = sorted([*top, rank])[:25]
+            mine = key in self._slots or origin == "niche"
+            if mine and not self._narrow:
+                self._own = sorted([*self._own, (rank, key)])[:8]
             if key in self._slots:
                 complete = self._give(key, rank) or complete
-            elif self._outside is None or rank < self._outside[0]:
+            elif (mine or self._narrow) and (self._outside is None or rank < self._outside[0]):
                 self._outside = (rank, self.cells.model(vector)[0])
+            self._watch(rank)
         self.tpe.tell(vectors, scores, violations, states, origins)
         self._advance(complete)
+
+    def _watch(self, rank: Rank) -> None:
+        """Count the trials since the best last moved noticeably."""
+        (kind, loss), (old, before) = rank, self._mark
+        if kind < old or (kind == old and before - loss > (_NOTICEABLE * self._scale() if kind == 0 else 0.0)):
+            self._mark, self._since = rank, 0
+        else:
+            self._since += 1
 
     def _earn(self, arm: int, rank: Rank, top: list[Rank]) -> None:
         gain = 0.0
         if rank[0] <= 2 and (len(top) < 25 or rank < top[-1]):
             gain = _NEW_BEST if not top or rank < top[0] else _ENTERS
+            if top and top[0][0] == rank[0] == top[-1][0] == 0:
+                new_best = rank < top[0]
+                step = top[0][1] - rank[1] if new_best else top[-1][1] - top[0][1]
+                if step <= _NEGLIGIBLE * self._scale():
+                    gain = 0.0
         self.earned[arm] = _FADE * self.earned[arm] + (1.0 - _FADE) * gain
 
     # -- the strategy ---------------------------------------------------------------------------------------------
@@ -172,6 +208,11 @@ class PortfolioSampler:
 
     def _advance(self, complete: bool) -> None:
         """Draw populations until one has a point that must be tried, starting a new run where one has ended."""
+        if self._narrow and self._since > 60 + 10 * self.cells.d:  # stuck: look elsewhere
+            self._since = 0
+            if self.runs % 2 == 0:
+                self.runs += 1
+            self.run = None
         for _ in range(50):
             if self.run is None:
                 self._start()
@@ -179,7 +220,7 @@ class PortfolioSampler:
                 self._outside = None
                 if len(self.model.best):
                     self.run.rebase(self.model.rows[self.model.best[0][2]])
-                if self.run.finished:
+                if self.run.finished(self._scale()):
                     self._start()
                 else:
                     self.run.go_on()
@@ -188,6 +229,11 @@ class PortfolioSampler:
                 return
             complete = self._settle_known()
         self.run, self._slots = None, {}  # everything it would try is known: it begins anew after the next results
+
+    def _scale(self) -> float:
+        """How far the best is below the middle of the first fifty feasible points."""
+        best = self.model.best
+        return float(np.median(self._early)) - best[0][1] if self._early and best and best[0][0] == 0 else 0.0
 
     def _index(self) -> None:
         assert self.run is not None
@@ -212,6 +258,9 @@ class PortfolioSampler:
     def _start(self) -> None:
         """Begin a run: the first from the middle of the space, then in turn around the good points and wide."""
         self.run, self._slots = None, {}
+        self._narrow = self.runs % 2 == 0  # wide runs look for themselves
+        self._own = []
+        self._outside = None
         order = self._good_order()
         rng = np.random.default_rng([self.seed & 0xFFFFFFFFFFFFFFFF, self.runs, 11])
         if self.cells.d == 0:
@@ -231,7 +280,7 @@ class PortfolioSampler:
             unit = unit[~np.isnan(unit).any(axis=1)]
             mean, spread = unit.mean(axis=0), np.maximum(unit.std(axis=0), 0.01)
         else:
-            size *= 2 ** min(1 + self.runs // 2, 3)
+            size *= 2 ** min(self.runs // 2, 3)
             mean, spread = rng.uniform(0.2, 0.8, len(free)), np.full(len(free), 0.25)
         self.runs += 1
         self.run = CmaRun(self.cells, rows[0], mean, spread, seed=self.seed, number=self.runs, size=size)

@@ -27,7 +27,7 @@ __all__ = [
 
 SAMPLERS = (
     "auto", "tpe", "random", "grid", "brute", "cmaes", "qmc", "gp", "nsga2", "nsga3",
-    "optuna-tpe", "optuna-random", "optuna-brute",
+    "optuna-tpe", "optuna-random", "optuna-brute", "rustuna-tpe",
 )  # fmt: skip
 AUTO_BUDGET = 500
 
@@ -82,6 +82,10 @@ def make_sampler(
         from genesis.search.grid_sampler import GridSampler
 
         return GridSampler(space, seed=seed, shuffle=name == "brute")
+    if name == "rustuna-tpe":
+        from genesis.search.rustuna_bridge import RustunaSampler
+
+        return RustunaSampler(space, given, seed=seed, startup=startup_trials(concurrency))
     if name not in SAMPLERS:
         raise unknown("sampler", name, SAMPLERS)
     from genesis.search.optuna_bridge import OptunaSampler

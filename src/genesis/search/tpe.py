@@ -339,7 +339,7 @@ class TpeSampler:
     ) -> None:
         """Take in finished trials in trial order; `scores` are larger-is-better, NaN undefined."""
         del origins
-        vectors = np.asarray(vectors, dtype=np.float64).reshape(-1, self.cells.d)
+        vectors = np.asarray(vectors, dtype=np.float64).reshape(len(states), self.cells.d)
         classes, losses = rank_classes(scores, violations, states)
         self.model.tell(self.cells.model(vectors), classes, losses)
         if self._pending:

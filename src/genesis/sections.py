@@ -332,7 +332,7 @@ class RunSection(Section):
     warm_start: str | None = Field(
         default=None,
         min_length=1,
-        description="Folder of a finished run whose results the sampler learns from.",
+        description="A kept run's folder, or `optuna:URL#STUDY`: its results are told to the sampler first.",
         examples=["runs/ibm-first"],
     )
 

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from genesis.errors import RunFailedError
-from genesis.run.executors import ProcessExecutor, SerialExecutor, failed_result
+from genesis.run.executors import ProcessExecutor, SerialExecutor
 from genesis.run.loop import Limits, Loop
 from genesis.run.proposals import Proposer
 from genesis.run.restored import Values
 from genesis.run.resume import restore
 from genesis.run.tally import Tally
+from genesis.run.worker import failed_result
 from genesis.search.samplers import make_sampler
 from genesis.search.space import Space
 from genesis.trials.store import RunStore
@@ -270,14 +271,11 @@ def test_a_trial_that_loops_is_stopped_at_its_limit(tmp_path):
     assert all(row[3] == "complete" for row in rows if row[0] != 5)
 
 
-def test_workers_that_cannot_start_a_trial_end_the_run(tmp_path):
-    """Results that cannot leave the worker, time after time, are an error and not an endless loop."""
-
-    def poisonous(spec, report=None):
-        return lambda: None
-
+def test_workers_that_cannot_start_a_trial_end_the_run(tmp_path, monkeypatch):
+    """Workers that end before their first trial, time after time, are an error and not an endless loop."""
+    monkeypatch.setattr("genesis.run.executors.work", lambda *arguments: None)
     with pytest.raises(RunFailedError, match="workers die"):
-        search(tmp_path, 24, run=poisonous, workers=1)
+        search(tmp_path, 24, workers=1)
 
 
 def test_a_target_and_a_plateau_end_the_run(tmp_path):

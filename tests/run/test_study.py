@@ -264,6 +264,28 @@ def test_a_pruner_stops_trials_the_same_on_any_number_of_workers(tmp_path, base)
     assert rows(genesis.optimize(asked, workers=0, runs_dir=tmp_path / "cut").path) == found[0]
 
 
+def test_async_keeps_every_trial_once_and_resumes(tmp_path):
+    """Out of order, nothing is promised but this: the budget is kept, no point runs twice, and it can be stopped."""
+    asked = study(objective="slow_sphere", run__mode="async")
+    genesis.optimize(asked, workers=2, runs_dir=tmp_path, flags={"run.timeout_seconds": 0.1})
+    run = genesis.optimize(asked, workers=2, runs_dir=tmp_path)
+    results = list(run.store.results())
+    assert len({result.key for result in results}) == len(results) == 120
+    assert run.best.score == max(result.score for result in results)
+
+
+def test_warm_start_tells_the_sampler_what_another_run_found(tmp_path):
+    """A run that begins with another's results has no startup trials, and is still the same on every resume."""
+    first = genesis.optimize(study(), workers=0, runs_dir=tmp_path)
+    asked = study(run__run_id="warm", run__warm_start=str(first.path), run__seed=5, run__max_trials=60)
+    whole = genesis.optimize(asked, workers=0, runs_dir=tmp_path / "whole")
+    assert "startup" not in whole.store.history().origins
+    genesis.optimize(asked, workers=0, runs_dir=tmp_path / "cut", flags={"run.max_trials": 21})
+    assert rows(genesis.optimize(asked, workers=2, runs_dir=tmp_path / "cut").path) == rows(whole.path)
+    with pytest.raises(ConfigError, match="no run is kept"):
+        genesis.optimize(study(run__run_id="x", run__warm_start=str(tmp_path / "nothing")), runs_dir=tmp_path)
+
+
 def test_bad_flags_and_missing_runs_are_said_before_anything_runs(tmp_path):
     """A setting that does not exist and a run that is not there are errors of their own kind."""
     with pytest.raises(ConfigError, match="patiense"):

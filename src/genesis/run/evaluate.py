@@ -17,8 +17,8 @@ from genesis.errors import StrategyError
 from genesis.judge.scoring import score_metrics
 from genesis.market.bars import Bars
 from genesis.market.catalog import load_window
-from genesis.run.executors import Report, failed_result
 from genesis.run.external import BadOutcomeError, Metrics, call, load_callable, run_command, wanted_arguments
+from genesis.run.worker import Report, failed_result
 from genesis.strategy.base import load_strategy
 from genesis.strategy.features import FeatureCache, Features, Key
 from genesis.types import Costs, FloatArray, Signals, TrialResult, TrialSpec

@@ -3,38 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import multiprocessing
 import os
 import pickle
+import selectors
 import signal
 import sys
 import time
-import traceback
 import warnings
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
 from genesis.errors import RunFailedError
+from genesis.run.worker import Evaluate, Report, failed_result, result_in, run_trial, spec_out, work
 from genesis.types import TrialResult, TrialSpec
-
-Report = Callable[[TrialSpec, int, float], bool]
-"""Takes (trial, step, running score) and says whether to stop the trial there."""
 
 TARGET_CHUNK_SECONDS = 0.004  # long enough to hide a pipe's 0.1 ms, short enough that no worker waits for another
 MAX_CHUNK = 32
 IN_FLIGHT_BYTES = 48_000  # a pipe holds more than twice this, so the coordinator never blocks in a send
 MAX_DEATHS = 2  # a worker killed from outside costs its trial one retry; one that dies twice is the trial's doing
-
-
-class Evaluate(Protocol):
-    """The function that workers run; it returns failed results instead of raising."""
-
-    def __call__(self, spec: TrialSpec, report: Report | None = None) -> TrialResult:
-        """Run one trial."""
 
 
 class Executor(Protocol):
@@ -60,31 +50,6 @@ class Executor(Protocol):
     def poll(self, timeout: float) -> list[TrialResult]: ...  # noqa: D102
 
     def close(self, *, kill: bool = False) -> None: ...  # noqa: D102
-
-
-def failed_result(spec: TrialSpec, reason: str, trace: str | None = None) -> TrialResult:
-    """The result of a trial that could not be run to its end, with the reason in words."""
-    return TrialResult(
-        number=spec.number,
-        generation=spec.generation,
-        key=spec.key,
-        params=spec.params,
-        state="failed",
-        score=None,
-        metrics={},
-        reason=reason,
-        traceback=trace,
-    )
-
-
-def run_trial(evaluate: Evaluate, spec: TrialSpec, report: Report | None) -> TrialResult:
-    """Run one trial so that whatever it raises, `SystemExit` included, becomes a failed result."""
-    try:
-        return evaluate(spec, report)
-    except Exception as error:  # noqa: BLE001 - anything a user's code raises is a result
-        return failed_result(spec, f"{type(error).__name__}: {error}", traceback.format_exc(limit=-20))
-    except SystemExit as error:
-        return failed_result(spec, f"the trial called sys.exit({error.code!r})", traceback.format_exc(limit=-20))
 
 
 class SerialExecutor:
@@ -174,6 +139,7 @@ class ProcessExecutor:
         self._spent = 0.0
         self._dead_early = 0
         self._pool: list[_Worker] = []
+        self._selector = selectors.DefaultSelector()
         for _ in range(self.workers):
             self._pool.append(self._start())
 
@@ -212,10 +178,9 @@ class ProcessExecutor:
             timeout = 0.0
         if self._time_limit is not None:
             timeout = min(timeout, max(self._time_limit / 10, 0.005))
-        ready = set(wait([worker.connection for worker in self._pool], timeout))
-        for worker in list(self._pool):
-            if worker.connection in ready:
-                results.extend(self._receive(worker))
+        ready = [key.data for key, _ in self._selector.select(timeout)]
+        for worker in ready:
+            results.extend(self._receive(worker))
         if results or ready:
             self._outstanding -= len(results)
             self._feed()
@@ -238,6 +203,7 @@ class ProcessExecutor:
             worker.connection.close()
             worker.process.close()
         self._pool = []
+        self._selector.close()
         self._queue.clear()
         self._alone.clear()
         self._outstanding = 0
@@ -247,7 +213,7 @@ class ProcessExecutor:
         slot = self._context.RawArray("d", 3)
         inherited = [ours, *(worker.connection for worker in self._pool)]
         process = self._context.Process(
-            target=_work,
+            target=work,
             args=(self._evaluate, theirs, slot, self._report is not None, inherited if os.name == "posix" else []),
             daemon=True,
         )
@@ -256,29 +222,32 @@ class ProcessExecutor:
             warnings.filterwarnings("ignore", message=".*multi-threaded.*fork.*", category=DeprecationWarning)
             process.start()
         theirs.close()
-        return _Worker(process, ours, slot)
+        worker = _Worker(process, ours, slot)
+        self._selector.register(ours, selectors.EVENT_READ, worker)
+        return worker
 
     def _chunk_size(self) -> int:
         if self._mean <= 0.0:
             return 1
-        share = -(-len(self._queue) // (2 * self.workers))  # two chunks each, rounded up
+        share = -(-len(self._queue) // self.workers)  # the next generation's chunk comes behind this one
         return max(1, min(share, int(TARGET_CHUNK_SECONDS / self._mean) + 1, MAX_CHUNK))
 
     def _feed(self) -> None:
         depth = 1 if self._mean > 0.05 else 2  # a slow trial must not wait in one worker's pipe while another idles
+        size = self._chunk_size()
         for level in range(depth):
             for worker in self._pool:
                 if len(worker.batches) <= level and (self._queue or self._alone) and worker.in_flight < IN_FLIGHT_BYTES:
-                    self._send(worker)
+                    self._send(worker, size)
 
-    def _send(self, worker: _Worker) -> None:
+    def _send(self, worker: _Worker, size: int) -> None:
         if self._alone and not worker.batches:
             batch = [self._alone.popleft()]
         elif self._queue:
-            batch = [self._queue.popleft() for _ in range(self._chunk_size())]
+            batch = [self._queue.popleft() for _ in range(min(size, len(self._queue)))]
         else:
             return
-        payload = pickle.dumps(batch, protocol=5)
+        payload = pickle.dumps([spec_out(spec) for spec in batch], protocol=5)
         if worker.batches and worker.in_flight + len(payload) > IN_FLIGHT_BYTES:
             self._queue.extendleft(reversed(batch))
             return
@@ -293,10 +262,11 @@ class ProcessExecutor:
         except (EOFError, OSError, pickle.UnpicklingError):
             return self._bury(worker)
         if message[0] == "report":
-            _, spec, step, value = message
+            _, number, step, value = message
             assert self._report is not None
+            spec = next(one for batch, _ in worker.batches for one in batch if one.number == number)
             with contextlib.suppress(OSError):
-                worker.connection.send_bytes(pickle.dumps(bool(self._report(spec, step, value))))
+                worker.connection.send_bytes(pickle.dumps(self._report(spec, step, value)))
             return []
         batch, size = worker.batches.popleft()
         worker.in_flight -= size
@@ -304,7 +274,8 @@ class ProcessExecutor:
         mean = elapsed / len(batch)
         self._mean = mean if not self._mean else 0.9 * self._mean + 0.1 * mean
         self._dead_early = 0
-        return list(results)
+        specs = {spec.number: spec for spec in batch}
+        return [result_in(one, specs) for one in results]
 
     def _bury(self, worker: _Worker, overdue: bool = False) -> list[TrialResult]:
         worker.process.join(timeout=2.0)
@@ -337,6 +308,7 @@ class ProcessExecutor:
                 raise RunFailedError(
                     f"run: workers die before they reach a trial ({_exit_words(code)}); try --workers 0 to see why"
                 )
+        self._selector.unregister(worker.connection)
         worker.connection.close()
         worker.process.close()
         self._pool.remove(worker)
@@ -364,53 +336,3 @@ def _exit_words(code: int | None) -> str:
         extra = "; the machine may be out of memory" if name == "SIGKILL" else ""
         return f"signal {-code} ({name}){extra}"
     return f"exit code {code}"
-
-
-def _work(evaluate: Evaluate, pipe: Connection, slot: Any, reports: bool, inherited: list[Connection]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the coordinator decides
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _die_with_parent()
-    for connection in inherited:  # otherwise a worker keeps its siblings' pipes open after the coordinator is gone
-        connection.close()
-    waiting: deque[bytes] = deque()
-
-    def ask(spec: TrialSpec, step: int, value: float) -> bool:
-        pipe.send_bytes(pickle.dumps(("report", spec, step, value), protocol=5))
-        while True:
-            answer = pipe.recv_bytes()
-            if not answer:
-                raise SystemExit(0)
-            decision = pickle.loads(answer)  # noqa: S301 - from the coordinator
-            if isinstance(decision, bool):
-                return decision
-            waiting.append(answer)
-
-    while True:
-        try:
-            payload = waiting.popleft() if waiting else pipe.recv_bytes()
-        except (EOFError, OSError):
-            return
-        if not payload:
-            return
-        batch: list[TrialSpec] = pickle.loads(payload)  # noqa: S301 - from the coordinator
-        results = []
-        started = time.monotonic()
-        for spec in batch:
-            begin = time.monotonic()
-            slot[1] = begin
-            slot[0] = spec.number + 1
-            results.append(run_trial(evaluate, spec, ask if reports else None))
-            slot[0] = 0
-            slot[2] += time.monotonic() - begin
-        try:
-            pipe.send_bytes(pickle.dumps(("results", time.monotonic() - started, results), protocol=5))
-        except OSError:
-            return
-
-
-def _die_with_parent() -> None:
-    """Ask Linux to kill this worker when the coordinator goes, even in the middle of a long trial."""
-    if sys.platform == "linux":
-        parent_death_signal = 1
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGKILL)

@@ -47,7 +47,7 @@ class Loop:
     """One session of a run, from the first generation that is not told to a reason to stop.
 
     `store` is open for writing; `restored` is what an earlier session left, and `proposer`, `values` and `tally` know
-    all that it counts as told.
+    all that it counts as told. With `in_order` false (mode `async`) generations of one trial are told as they finish.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Loop:
         stop_asked: Callable[[], bool],
         on_keep: Callable[[Sequence[TrialResult]], None] | None = None,
         pruner: Pruner | None = None,
+        in_order: bool = True,
     ) -> None:
         self.store = store
         self.proposer = proposer
@@ -79,6 +80,7 @@ class Loop:
         self.stop_asked = stop_asked
         self.on_keep = on_keep
         self.pruner = pruner
+        self.in_order = in_order
         self.message: str | None = None
         self._next = restored.first_generation
         self._open: deque[Generation] = deque(restored.untold)
@@ -114,8 +116,8 @@ class Loop:
             self._propose_ahead()
             if not self._open:
                 return self._why_nothing_left()
-            head = self._open[0]
-            if self._complete(head):
+            head = self._ready()
+            if head is not None:
                 if not self._tellable(head):  # the budget ends inside it; its rest waits for a larger budget
                     return "trials"
                 self._finish(head)
@@ -194,6 +196,11 @@ class Loop:
 
     # -- keep and tell --------------------------------------------------------------------------------------------
 
+    def _ready(self) -> Generation | None:
+        """The generation to tell next, if it is complete; out of order (`async`) the first that is."""
+        candidates = [self._open[0]] if self.in_order else self._open
+        return next((one for one in candidates if self._complete(one)), None)
+
     def _complete(self, generation: Generation) -> bool:
         return len(generation.results) >= len(generation.runnable(self.limits.trials))
 
@@ -202,7 +209,7 @@ class Loop:
 
     def _finish(self, generation: Generation) -> None:
         self._keep([generation], whole=True)
-        self._open.popleft()
+        self._open.remove(generation)
         start = time.perf_counter()
         self._count(generation)
         numbers = self._told_numbers(generation)

@@ -40,7 +40,7 @@ class Repeat:
     vector: FloatArray
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Generation:
     """One generation: new trials and repeats; `order` is that of the proposals, a trial's index or ~a repeat's."""
 

@@ -26,24 +26,25 @@ class Values:
         """Set the values of trials, growing to the largest number."""
         need = int(numbers.max()) + 1 if len(numbers) else 0
         if need > len(self.scores):
-            more = max(need, 2 * len(self.scores)) - len(self.scores)
-            self.scores = np.concatenate([self.scores, np.full(more, np.nan)])
-            self.violations = np.concatenate([self.violations, np.zeros(more)])
-            self.states = np.concatenate([self.states, np.zeros(more, dtype=np.int8)])
+            self._grow(need)
         self.scores[numbers] = scores
         self.violations[numbers] = violations
         self.states[numbers] = states
 
     def put_result(self, result: TrialResult) -> None:
         """Set one trial's values from its result."""
-        score = np.nan if result.score is None else result.score
-        violation = float(sum(one.amount for one in result.violations))
-        self.put(
-            np.array([result.number]),
-            np.array([score]),
-            np.array([violation]),
-            np.array([STATE_CODES[result.state]], dtype=np.int8),
-        )
+        number = result.number
+        if number >= len(self.scores):
+            self._grow(number + 1)
+        self.scores[number] = np.nan if result.score is None else result.score
+        self.violations[number] = sum(one.amount for one in result.violations)
+        self.states[number] = STATE_CODES[result.state]
+
+    def _grow(self, need: int) -> None:
+        more = max(need, 2 * len(self.scores)) - len(self.scores)
+        self.scores = np.concatenate([self.scores, np.full(more, np.nan)])
+        self.violations = np.concatenate([self.violations, np.zeros(more)])
+        self.states = np.concatenate([self.states, np.zeros(more, dtype=np.int8)])
 
 
 @dataclass(slots=True)

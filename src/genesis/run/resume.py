@@ -68,18 +68,23 @@ def restore(
     lag: int,
     sampler_name: str,
     pruner: Pruner | None = None,
+    in_order: bool = True,
 ) -> Restored:
     """Tell the sampler what was told when the first unfinished generation was proposed, and say where to go on.
 
-    The last 1 + lag generations may be unfinished: they are proposed again, and matched with what is stored.
+    The last 1 + lag generations may be unfinished: they are proposed again, and matched with what is stored. A run that
+    is not told in order (mode `async`) goes on behind its last trial instead.
     """
     history = store.history()
     duplicates = store.duplicates()
     if not len(history) and not duplicates:
         return Restored()
     past = _Past(store, history, duplicates, proposer.seed)
-    first = max(0, past.last - lag) if sampler_name in REPLAYED_BY_TELLING else 0
-    told = max(0, first - lag)
+    if in_order:
+        first = max(0, past.last - lag) if sampler_name in REPLAYED_BY_TELLING else 0
+        told = max(0, first - lag)
+    else:  # what did not finish is not proposed again, and its numbers stay unused
+        first = told = past.last + 1
     values.put(history.numbers, history.scores, history.violation, history.states)
     settled, next_number = past.before(first)
     numbers = history.numbers[:settled].tolist()
@@ -119,7 +124,7 @@ class _Past:
         self.row_of = {number: row for row, number in enumerate(history.numbers.tolist())}
         latest = int(history.generations[-1]) if len(history) else 0
         self.last = max(latest, *self.repeats) if self.repeats else latest
-        self.edges = np.searchsorted(history.generations, np.arange(self.last + 2))
+        self.edges = np.searchsorted(history.generations, np.arange(self.last + 3))
 
     def before(self, generation: int) -> tuple[int, int]:
         """How many rows are of earlier generations, and the number after theirs."""

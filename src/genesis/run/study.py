@@ -21,7 +21,7 @@ from genesis.engine.kernel import KERNEL_VERSION
 from genesis.errors import ConfigError, ResumeError, RunFailedError
 from genesis.run.evaluate import Evaluator
 from genesis.run.events import Progress, StopReason
-from genesis.run.executors import Executor, ProcessExecutor, Report, SerialExecutor
+from genesis.run.executors import Executor, ProcessExecutor, SerialExecutor
 from genesis.run.holdout import holdout_evaluator, judge_holdout
 from genesis.run.loop import Limits, Loop
 from genesis.run.proposals import Proposer
@@ -29,6 +29,9 @@ from genesis.run.restored import Values
 from genesis.run.result import Run
 from genesis.run.resume import check_signature, restore
 from genesis.run.tally import Tally
+from genesis.run.warm import META as WARM
+from genesis.run.warm import read_warm_start, warm_history
+from genesis.run.worker import Report
 from genesis.search.samplers import BatchSampler, make_sampler
 from genesis.search.space import Space
 from genesis.trials.store import RunStore
@@ -84,7 +87,9 @@ def optimize(
     if exists:
         store = RunStore.open(run_dir)
     else:
+        warm = read_warm_start(config)
         store = RunStore.create(run_dir, _study_record(config, identity))
+        store.set_meta(WARM, warm)
         (run_dir / "study.yaml").write_text(config.to_yaml(), encoding="utf-8")
     with store:
         if exists:
@@ -181,7 +186,10 @@ def _search(
         budget=run.max_trials or NO_BUDGET,
     )
     pruner = _pruner(config)
-    lag = _lag(run.lag, sampler, pruner)
+    in_order = run.mode == "generations"
+    if not in_order and pruner is not None:
+        raise ConfigError("run.mode: async cannot be used with a pruner; use generations")
+    lag = _lag(run.lag, sampler, pruner) if in_order else config.concurrency - 1
     processes = available_cores() if workers is None else workers
     tally = Tally(run.run_id, run.max_trials, max(processes, 1))
     if progress is not None:
@@ -190,13 +198,16 @@ def _search(
         space,
         sampler,
         seed=run.seed,
-        size=config.concurrency,
+        size=config.concurrency if in_order else 1,
         max_streak=run.max_duplicate_streak or DEFAULT_STREAK,
         enqueued=run.enqueue,
     )
+    for vectors, scores, violations, states, origins in warm_history(store, space):
+        sampler.tell(vectors, scores, violations, states, origins)
     values = Values()
-    restored = restore(store, proposer, values, tally, lag=lag, sampler_name=name, pruner=pruner)
+    restored = restore(store, proposer, values, tally, lag=lag, sampler_name=name, pruner=pruner, in_order=in_order)
     before = tally.resumed
+    unused = 0 if in_order else proposer.next_number - before  # numbers of trials that an async session did not finish
     evaluator.warm(space.decode(space.snap(_middle(space))[0]))
     if make_executor is not None:
         if pruner is not None:
@@ -215,7 +226,7 @@ def _search(
                 values=values,
                 tally=tally,
                 limits=Limits(
-                    trials=run.max_trials,
+                    trials=None if run.max_trials is None else run.max_trials + unused,
                     seconds=run.timeout_seconds,
                     target=run.target_score,
                     patience=run.patience,

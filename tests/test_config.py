@@ -27,6 +27,8 @@ from genesis.types import Costs, Execution
 
 ROOT = Path(__file__).parents[1]
 
+FLOAT, INT = {"type": "float", "low": 0.0, "high": 1.0}, {"type": "int", "low": 1, "high": 10}
+
 BASE: dict[str, Any] = {
     "data": {"source": "sample:IBM", "timeframe": "1d", "start": "2003-01-01", "end": "2010-12-31", "warmup_bars": 50},
     "holdout": {"start": "2011-01-01", "end": "2012-12-31"},
@@ -120,6 +122,12 @@ def test_the_mapping_given_is_not_changed() -> None:
         (changed(evaluate="a:b"), "evaluate: excludes strategy; keep one of strategy, evaluate"),
         (changed(strategy=7), "strategy: 7 is not a reference"),
         (changed(parameters__fast={"type": "flot"}), "parameters.fast: type='flot' is unknown (did you mean 'float'?)"),
+        (changed(parameters__slwo=INT), "parameters.slwo: sma_cross has no parameter 'slwo' (did you mean 'slow'?)"),
+        (
+            changed(parameters__fast={"type": "int", "low": 0, "high": 9}),
+            "parameters.fast: 0 is not allowed; give a whole",
+        ),
+        (changed(parameters__side="up"), "parameters.side: 'up' is not allowed; give one of both, long, short"),
         (changed(parameters=[1]), "parameters: [1] is not a mapping"),
         (changed(rules=["fast < slo"]), "rules: 'fast < slo' reads slo, which no parameter has (did you mean 'slow'?)"),
         (
@@ -223,9 +231,6 @@ def test_a_study_that_names_no_sampler_gets_one_by_its_budget_and_is_told(max_tr
     assert any(note.startswith(f"run.sampler.type: {sampler}, chosen for") for note in study.notes)
 
 
-FLOAT, INT = {"type": "float", "low": 0.0, "high": 1.0}, {"type": "int", "low": 1, "high": 10}
-
-
 @pytest.mark.parametrize(
     ("spec", "concurrency", "kind"),
     [
@@ -241,7 +246,7 @@ FLOAT, INT = {"type": "float", "low": 0.0, "high": 1.0}, {"type": "int", "low": 
 )
 def test_auto_concurrency_goes_by_the_kind_of_space_and_says_so(spec: Any, concurrency: int, kind: str) -> None:
     assert concurrency_for(Space.from_spec(spec))[0] == concurrency
-    study = load(changed(parameters=spec, rules=[], run__max_concurrent="auto"))
+    study = load(changed(strategy="my:Own", parameters=spec, rules=[], run__max_concurrent="auto"))
     assert study.concurrency == concurrency
     assert any(f"run.max_concurrent: {concurrency}, chosen for a {kind} space" in note for note in study.notes)
 
@@ -249,7 +254,7 @@ def test_auto_concurrency_goes_by_the_kind_of_space_and_says_so(spec: Any, concu
 def test_a_grid_needs_no_budget_and_a_finite_space() -> None:
     run = {"run_id": "g", "strategy": "grid"}
     assert load(changed(run=run)).run.sampler.type == "grid"
-    found = problems(changed(run=run, parameters={"x": FLOAT}, rules=[]))
+    found = problems(changed(strategy="my:Own", run=run, parameters={"x": FLOAT}, rules=[]))
     assert found == ["parameters: grid needs a finite space, and x is continuous; give it a step"]
 
 
@@ -278,7 +283,7 @@ def test_a_study_goes_to_yaml_and_back_unchanged() -> None:
         ({"constraints": {}}, "constraints"),
         ({"rules": []}, "space"),
         ({"parameters__fast__high": 21}, "space"),
-        ({"strategy": "fibonacci"}, "strategy"),
+        ({"strategy": "my:Own"}, "strategy"),
         ({"run__seed": 1}, "seed"),
         ({"run__sampler": "random"}, "sampler"),
         ({"run__pruner": "median"}, "pruner"),
@@ -377,7 +382,11 @@ def test_numpy_values_and_paths_from_python_are_plain(tmp_path: Path) -> None:
         "a": {"type": "int", "low": np.int64(1), "high": np.int64(5)},
         "b": {"type": "grid", "values": np.arange(3)},
     }
-    study = load(changed(parameters=spec, rules=[], run__max_trials=np.int64(7), data__source=tmp_path / "x.csv"))
+    study = load(
+        changed(
+            strategy="my:Own", parameters=spec, rules=[], run__max_trials=np.int64(7), data__source=tmp_path / "x.csv"
+        )
+    )
     assert (study.run.max_trials, study.space.size) == (7, 15)
     assert load(parse_yaml(study.to_yaml())) == study
     assert Space.from_spec(spec) == study.space

@@ -38,7 +38,10 @@ OLDER: dict[str, Any] = {
     "constraints": {"min_trades": 10},
     "parameters": {
         "thresholds": {"entry_conf_overall": {"type": "float", "low": 0.25, "high": 0.45, "step": 0.01}},
-        "exit": {"enabled": {"type": "fixed", "value": True}, "max_hold_bars": {"type": "int", "low": 5, "high": 60}},
+        "exit": {
+            "opposite": {"type": "fixed", "value": "exit"},
+            "max_hold_bars": {"type": "int", "low": 5, "high": 60},
+        },
     },
 }
 
@@ -74,7 +77,7 @@ def test_every_key_that_has_a_place_gets_there() -> None:
     assert (run.sampler.type, run.sampler.kwargs) == ("tpe", {"multivariate": True, "n_startup_trials": 30})
     assert study.constraints == {"min_trades": 10}
     assert study.space.paths == ("exit.max_hold_bars", "thresholds.entry_conf_overall")
-    assert study.space.fixed == {"exit.enabled": True}
+    assert study.space.fixed == {"exit.opposite": "exit"}
 
 
 @pytest.mark.parametrize(
@@ -134,6 +137,9 @@ def test_keys_of_today_beside_meta_win_without_a_note() -> None:
         ("meta.runs.use_sample_range", False, "meta.runs.sample_start: is not used, since use_sample_range is false"),
         ("constraints.include_scoring_failures", False, "constraints.include_scoring_failures: False has no place"),
         ("constraints.min_score", 1.0, "constraints.min_score: 1.0 has no place"),
+        ("meta.runs.optuna.direction", "minimize", "meta.runs.optuna.direction: 'minimize' has no place here"),
+        ("meta.runs.optuna.study_name", "x", "meta.runs.optuna.study_name: 'x' is not used as run.run_id"),
+        ("parameters.exit.enabled", True, "parameters: fibonacci has no exit.enabled; not used"),
         ("meta.symbol", "tBTCUSD", "data.source: no bars were found for the symbol tBTCUSD; genesis data import FILE"),
         (
             "parameters.thresholds.entry_conf_overall.step",
@@ -157,6 +163,25 @@ def test_what_has_no_place_or_needs_adjusting_is_noted(path: str, value: Any, no
     found = load(study)
     assert [one for one in found.notes if note in one]
     assert load(found.to_dict()) == found
+
+
+def test_a_parameter_that_hangs_on_one_the_strategy_has_not_goes_with_it() -> None:
+    study = changed("parameters.mystery", {"type": "grid", "values": ["a", "b"]})
+    study["parameters"]["exit"]["max_hold_bars"]["when"] = {"mystery": "a"}
+    found = load(study)
+    assert found.space.paths == ("thresholds.entry_conf_overall",)
+    assert "parameters: fibonacci has no exit.max_hold_bars, mystery; not used" in found.notes
+
+
+def test_the_study_name_of_optuna_names_the_run() -> None:
+    study = changed("meta.runs.optuna.study_name", "btc-1h")
+    del study["meta"]["runs"]["run_id"]
+    assert load(study).run.run_id == "btc-1h"
+
+
+def test_a_strategy_of_ones_own_keeps_every_parameter() -> None:
+    study = changed("parameters.mystery", {"type": "grid", "values": ["a", "b"]}) | {"strategy": "my:Own"}
+    assert "mystery" in load(study).space.paths
 
 
 def test_an_adjusted_space_is_the_one_that_is_kept() -> None:

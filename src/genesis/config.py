@@ -20,7 +20,7 @@ from genesis.search.space import Space
 from genesis.sections import DataSection, HoldoutSection, RunSection, StudyFile
 from genesis.settings import misspelt_variables, read_settings, study_overrides
 from genesis.strategy.base import default_space, load_strategy
-from genesis.study_checks import check_constraints, check_kind, check_objective, check_windows
+from genesis.study_checks import check_constraints, check_kind, check_objective, check_parameters, check_windows
 from genesis.study_errors import failed, sentence
 from genesis.study_raw import copied, get_path, reference_name, set_path, tidy, without_blanks, without_folders
 from genesis.study_yaml import dump_yaml, read_yaml
@@ -281,7 +281,7 @@ class _Reader:
         strategy = raw.get("evaluate") is None and raw.get("command") is None
         if isinstance(raw.get("parameters"), Mapping):
             rules = raw.get("rules")
-            self.read_space(raw["parameters"], rules if isinstance(rules, list | tuple) else (), None)
+            self.read_space(raw["parameters"], rules if isinstance(rules, list | tuple) else (), raw.get("strategy"))
         if "objective" in raw:
             self.problems += check_objective(raw["objective"], strategy)
         if isinstance(raw.get("constraints"), Mapping):
@@ -305,6 +305,10 @@ class _Reader:
             except SpaceError as exc:
                 self.problems += exc.details.get("problems", [exc.message])
         if len(self.problems) > broken:
+            return None, {}
+        wrong = check_parameters(strategy, bare)
+        if wrong:
+            self.problems += wrong
             return None, {}
         space = Space(bare.columns, bare.fixed, rules=rules, notes=bare.notes)
         return space, {key: _plain_spec(value) for key, value in given.items()}

@@ -14,7 +14,8 @@ from genesis.engine.metrics import METRICS
 from genesis.errors import ConfigError
 from genesis.market.catalog import data_home, sample_names
 from genesis.search.space import Space
-from genesis.sections import PRUNERS, SAMPLERS, StudyFile
+from genesis.sections import PRUNERS, RUN_ID, SAMPLERS, StudyFile
+from genesis.study_checks import declared_parameters
 
 _SAMPLER_NAMES = {"tpesampler": "tpe", "randomsampler": "random", "cmaessampler": "cmaes", "cma-es": "cmaes",
                   "cma_es": "cmaes", "qmcsampler": "qmc", "gpsampler": "gp", "nsgaiisampler": "nsga2",
@@ -27,7 +28,15 @@ _ASSUMED_COSTS = {"fee_bps": 20.0, "slippage_bps": 5.0}
 _META = {"symbol", "timeframe", "warmup_bars", "runs"}
 _RUNS = {"run_id", "strategy", "max_trials", "max_concurrent", "resume", "allow_resume", "sample_start", "sample_end",
          "use_sample_range", "optuna", "validation", "seed"}  # fmt: skip
-_OPTUNA = {"sampler", "pruner", "timeout_seconds", "bootstrap_random_trials", "bootstrap_seed"}
+_OPTUNA = {
+    "study_name",
+    "direction",
+    "sampler",
+    "pruner",
+    "timeout_seconds",
+    "bootstrap_random_trials",
+    "bootstrap_seed",
+}
 _VALIDATION = {"enabled", "sample_start", "sample_end", "use_sample_range", "top_n"}
 
 
@@ -87,7 +96,7 @@ class _Mover:
             self.notes.append("objective: the older layout names none; sharpe is used; write objective: beside meta")
         out["constraints"] = self.constraints(out.get("constraints"))
         if isinstance(out.get("parameters"), Mapping):
-            out["parameters"] = self.parameters(out["parameters"])
+            out["parameters"] = self.parameters(out["parameters"], out.get("strategy"))
         given = out.get("run")
         out["run"] = self.run() | (dict(given) if isinstance(given, Mapping) else {})
         return out, self.notes
@@ -177,14 +186,28 @@ class _Mover:
                 self.notes.append(f"constraints.{name}: {value!r} has no place here and is not used")
         return kept
 
-    def parameters(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The space as it is searched: off-step highs lowered, as the older code left to Optuna, each noted."""
+    def parameters(self, given: Mapping[str, Any], strategy: Any) -> Mapping[str, Any]:
+        """The space as it is searched: off-step highs lowered, as the older code left to Optuna, and parameters that
+        the strategy does not have left out; each is noted."""
         try:
             space = Space.from_spec(given, lenient=True)
         except ConfigError:
             return given  # the reader reports its problems together with the others
         self.notes += [f"parameters.{note}" for note in space.notes]
-        return space.spec() if space.notes else given
+        table = declared_parameters(strategy)
+        if table is None:
+            return space.spec() if space.notes else given
+        spec = space.spec()
+        foreign = [path for path in spec if not table.knows(path)]
+        for path in foreign:
+            del spec[path]
+        for path, column in ((one.path, one) for one in space.columns):
+            if column.when is not None and column.when[0] in foreign and path in spec:
+                del spec[path]
+                foreign.append(path)
+        if foreign:
+            self.notes.append(f"parameters: {strategy} has no {', '.join(sorted(foreign))}; not used")
+        return spec if space.notes or foreign else given
 
     def run(self) -> dict[str, Any]:
         run: dict[str, Any] = {}
@@ -192,6 +215,7 @@ class _Mover:
                           ("resume", "allow_resume"), ("allow_resume", "allow_resume"), ("seed", "seed")):  # fmt: skip
             if self.runs.get(key) is not None:
                 run[name] = self.runs[key]
+        self.study_name(run)
         self.search(run)
         if self.optuna.get("timeout_seconds") is not None:
             run["timeout_seconds"] = self.optuna["timeout_seconds"]
@@ -203,6 +227,18 @@ class _Mover:
         if pruner is not None:
             run["pruner"] = pruner
         return run
+
+    def study_name(self, run: dict[str, Any]) -> None:
+        name, direction = self.optuna.get("study_name"), self.optuna.get("direction")
+        if isinstance(name, str) and "run_id" not in run and RUN_ID.fullmatch(name):
+            run["run_id"] = name
+            self.notes.append(f"run.run_id: {name}, from meta.runs.optuna.study_name")
+        elif name is not None:
+            self.notes.append(f"meta.runs.optuna.study_name: {name!r} is not used as run.run_id")
+        if direction not in (None, "maximize"):
+            self.notes.append(
+                f"meta.runs.optuna.direction: {direction!r} has no place here; write objective: beside meta"
+            )
 
     def search(self, run: dict[str, Any]) -> None:
         strategy = self.runs.get("strategy")

@@ -16,7 +16,7 @@ from genesis.settings import LARGEST_SEED, MOST_CONCURRENT
 
 SAMPLERS: tuple[str, ...] = (
     "auto", "tpe", "random", "grid", "brute", "cmaes", "qmc", "gp", "nsga2", "nsga3",
-    "optuna-tpe", "optuna-random", "optuna-brute",
+    "optuna-tpe", "optuna-random", "optuna-brute", "rustuna-tpe",
 )  # fmt: skip
 """The samplers a study can name; `search.samplers` makes them."""
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+import importlib
 import math
 from collections.abc import Mapping
 from typing import Any
 
 from genesis.engine.metrics import METRICS
-from genesis.errors import ConfigError
+from genesis.errors import ConfigError, StrategyError
 from genesis.judge.scoring import objective_terms, parse_constraint
 from genesis.search.nodes import nearest_name
+from genesis.search.space import Space
 from genesis.sections import StudyFile
+from genesis.strategy.loading import BUILT_IN
+from genesis.strategy.parameters import ParameterTable
 
 _FRACTIONS = ("max_drawdown", "win_rate", "exposure")
 
@@ -111,6 +115,34 @@ def check_constraints(constraints: Mapping[str, Any], strategy: bool) -> list[st
             less = f"; write {key}: {limit / 100:g} for {limit:g} %" if 1 < limit <= 100 else "; use a number in it"
             problems.append(f"constraints.{key}: {limit!r} is outside [0, 1], and {metric} is a fraction{less}")
     return problems
+
+
+def check_parameters(strategy: Any, space: Space) -> list[str]:
+    """Names that a built-in strategy does not have, and values it does not take; others speak for themselves."""
+    table = declared_parameters(strategy)
+    if table is None:
+        return []
+    problems = []
+    tried: list[tuple[str, tuple[Any, ...]]] = [(path, (value,)) for path, value in space.fixed.items()]
+    for one in space.columns:
+        ends = (one.low, one.high) if one.kind == "float" else (int(one.low or 0), int(one.high or 0))
+        tried.append((one.path, one.choices if one.choices is not None else ends))
+    for path, values in tried:
+        for value in values:
+            try:
+                table.read({path: value})
+            except StrategyError as exc:
+                problems.append(f"parameters.{path}: {exc.message.removeprefix(f'{path}: ')}")
+                break
+    return problems
+
+
+def declared_parameters(strategy: Any) -> ParameterTable | None:
+    """The parameters that a built-in strategy declares, by its name; None for any other."""
+    if not isinstance(strategy, str) or strategy not in BUILT_IN:
+        return None
+    table = getattr(importlib.import_module(BUILT_IN[strategy][0]), "PARAMETERS", None)
+    return table if isinstance(table, ParameterTable) else None
 
 
 def _first(moment: str) -> dt.datetime:

@@ -149,6 +149,10 @@ class ParameterTable:
         """Every parameter's default by dotted path."""
         return {path: item.default for path, item in self.parameters.items()}
 
+    def knows(self, path: str) -> bool:
+        """Whether a dotted path is a parameter, or a group whose members one number may stand for."""
+        return path in self.parameters or path in self._spread
+
     def read(self, params: Mapping[str, Any]) -> Settings:
         """Defaults overlaid with `params`; StrategyError names an unknown path or a value that is not allowed."""
         p = self._flat.copy()

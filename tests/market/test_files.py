@@ -110,8 +110,11 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path, name, content, says):
 
 
 def test_a_missing_file_and_bad_rows_name_the_file(bars, tmp_path):
-    with pytest.raises(DataError, match=r"nowhere\.csv: no such file"):
+    with pytest.raises(DataError, match=r"nowhere\.csv: no such file$"):
         read_bars(tmp_path / "nowhere.csv")
+    write(bars, tmp_path / "btcusdt.csv")
+    with pytest.raises(DataError, match=r"btcusd\.csv: no such file; did you mean .*btcusdt\.csv\?"):
+        read_bars(tmp_path / "btcusd.csv")
     table = frame(bars)
     table.loc[7, "low"] = 1e9
     table.to_csv(tmp_path / "f.csv", index=False)

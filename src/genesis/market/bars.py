@@ -178,7 +178,10 @@ def settle_timeframe(time: IntArray, given: str | None, *, origin: str) -> tuple
     """The timeframe's name and what to note about it; refuses a given one that the times contradict."""
     if given is not None and len(time) < 3:
         return parse_timeframe(given).name, [f"timeframe given: {len(time)} bars are too few to tell"]
-    found = infer_timeframe(time)
+    try:
+        found = infer_timeframe(time)
+    except DataError as error:
+        raise DataError(f"{origin}: {error}") from error
     asked = found if given is None else parse_timeframe(given)
     if not fits(time, asked):
         raise DataError(

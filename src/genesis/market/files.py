@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import gzip
 import io
 import json
@@ -45,7 +46,7 @@ def read_file(path: str | os.PathLike[str]) -> Any:
     """The file's table as a pandas frame, its columns untouched."""
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"{path}: no such file")
+        raise DataError(f"{path}: no such file{_beside(path)}")
     kind = (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
     if kind not in SUFFIXES:
         raise DataError(f"{path}: {kind or 'no'} suffix; give one of {', '.join(SUFFIXES)}, or the same with .gz")
@@ -55,6 +56,15 @@ def read_file(path: str | os.PathLike[str]) -> Any:
     except (OSError, ValueError, EOFError, Warning) as error:  # parse errors of pyarrow and pandas are ValueErrors
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(f"{path}: cannot be read as {kind[1:]}: {reason}") from error
+
+
+def _beside(path: Path) -> str:
+    """A question that names the files like `path` in its folder, or nothing."""
+    if not path.parent.is_dir():
+        return ""
+    names = [p.name for p in path.parent.iterdir() if p.suffix.lower() in (*SUFFIXES, ".gz")]
+    near = difflib.get_close_matches(path.name, sorted(names), n=3)
+    return f"; did you mean {' or '.join(str(path.with_name(name)) for name in near)}?" if near else ""
 
 
 def _opened(path: Path) -> IO[bytes]:

@@ -231,7 +231,11 @@ def _from_text(stamps: Any, origin: str, timezone: str | None) -> Any:
     if naive or timezone is None:
         remedy = "write all in UTC" + ("" if naive else ", or give a timezone to say that they may be converted")
         _refuse_rows(
-            odd, stamps, origin, "mixed time zones", f"is not in the first row's ({first or 'none'}); {remedy}"
+            odd,
+            stamps,
+            origin,
+            "mixed time zones",
+            f"is not in the first row's zone ({first or 'none'}); {remedy}",
         )
     return read
 

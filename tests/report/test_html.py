@@ -225,3 +225,63 @@ def test_identity_names_everything_to_repeat_it(page: str, run: Run) -> None:
         "Python 3.",
     ):
         assert words in page
+
+
+def sphere(params: dict[str, Any]) -> dict[str, float]:
+    return {"loss": params["x"] ** 2 + (0.5 if params["kind"] == "b" else 0.0)}
+
+
+def test_a_callable_without_data_has_a_report(tmp_path: Path) -> None:
+    """A study that trades nothing has no trading section, says why, and the rest stands."""
+    found = optimize(
+        {
+            "evaluate": sphere,
+            "objective": {"metric": "loss", "direction": "minimize"},
+            "parameters": {
+                "x": {"type": "float", "low": -1.0, "high": 1.0},
+                "kind": {"type": "grid", "values": ["a", "b"]},
+            },
+            "run": {"run_id": "sphere", "max_trials": 10, "seed": 1},
+        },
+        workers=0,
+        runs_dir=tmp_path,
+    )
+    page = render(read_run(found.path))
+    assert '<section id="trading"' not in page
+    assert "does not trade bars" in page
+    assert f"Trial {found.best.number} is the best found" in page
+
+
+def test_a_run_without_trials_has_a_report(run: Run, tmp_path: Path) -> None:
+    """A run that was killed at its start: the verdict says that nothing ran."""
+    with RunStore.create(tmp_path / "empty", run.study) as store:
+        assert store.count == 0
+    page = render(read_run(tmp_path / "empty"))
+    assert "No trial has run." in page
+    assert "0 trials so far" in page
+
+
+def test_a_going_run_is_read_beside_its_writer(run: Run, tmp_path: Path) -> None:
+    """The report of a run that another process holds is made from what is durable."""
+    from genesis.trials.store import Stored
+
+    with RunStore.create(tmp_path / "going", run.study) as writer:
+        first = [run.trial(number) for number in range(12)]
+        writer.append([Stored(result, run.space.encode(result.params), "tpe") for result in first])
+        page = render(read_run(tmp_path / "going"))
+        assert "12 trials so far" in page
+        assert _payload(page)["table"]["data"][0] == list(range(12))
+
+
+def test_a_study_that_cannot_be_loaded_still_has_a_report(run: Run, tmp_path: Path) -> None:
+    """When the strategy's file is gone the stored facts are shown and the reason is said."""
+    study = json.loads(json.dumps(run.study))
+    study["config"]["strategy"] = "gone.py:Strategy"
+    with RunStore.create(tmp_path / "gone", study) as store:
+        from genesis.trials.store import Stored
+
+        results = [run.trial(number) for number in range(30)]
+        store.append([Stored(result, run.space.encode(result.params), "tpe") for result in results])
+    page = render(read_run(tmp_path / "gone"))
+    assert "The figures about trading are missing" in page
+    assert "gone.py" in page

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -38,6 +38,10 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override a setting of the study: --set run.patience=300 (may be repeated)."),
 ]
+Dask = Annotated[
+    str | None,
+    typer.Option("--dask", help="Address of a Dask scheduler whose workers run the trials.", show_default=False),
+]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its run_id.", show_default=False)]
 
 
@@ -60,6 +64,7 @@ def run_command(
     run_id: Annotated[str | None, typer.Option("--run-id", help="Name of the run and of its folder.")] = None,
     sampler: Annotated[str | None, typer.Option(help="Sampler by name: tpe, auto, cmaes, random, grid, …")] = None,
     settings: Set = None,
+    dask: Dask = None,
     runs_dir: RunsDir = Path("runs"),
     progress: ProgressMode = "auto",
     as_json: Json = False,
@@ -77,7 +82,7 @@ def run_command(
         "run.sampler.type": sampler,
         **_settings(settings),
     }
-    _search(study, flags, workers=workers, runs_dir=runs_dir, progress=progress, as_json=as_json)
+    _search(study, flags, workers=workers, runs_dir=runs_dir, progress=progress, as_json=as_json, dask=dask)
 
 
 def resume_command(
@@ -86,6 +91,7 @@ def resume_command(
     max_trials: MaxTrials = None,
     seconds: Seconds = None,
     settings: Set = None,
+    dask: Dask = None,
     runs_dir: RunsDir = Path("runs"),
     progress: ProgressMode = "auto",
     as_json: Json = False,
@@ -105,7 +111,13 @@ def resume_command(
     }
     kept.close()
     _search(
-        kept.path / "study.yaml", flags, workers=workers, runs_dir=kept.path.parent, progress=progress, as_json=as_json
+        kept.path / "study.yaml",
+        flags,
+        workers=workers,
+        runs_dir=kept.path.parent,
+        progress=progress,
+        as_json=as_json,
+        dask=dask,
     )
 
 
@@ -244,6 +256,7 @@ def _search(
     progress: Literal["auto", "live", "log", "json", "quiet"],
     as_json: bool,
     report: bool = False,
+    dask: str | None = None,
 ) -> None:
     """Run, print what came of it and what to type next; an interrupted run exits with 130."""
     from genesis.commands import run_tables as tables
@@ -256,7 +269,9 @@ def _search(
         for note in config.notes:
             print(f"note: {note}", file=sys.stderr)  # noqa: T201
     with make_display(progress, config=config) as display:
-        run = optimize(config, workers=workers, progress=display, runs_dir=runs_dir)
+        run = optimize(
+            config, workers=workers, progress=display, runs_dir=runs_dir, executor=_on_dask(dask) if dask else None
+        )
     page = _report(run) if report and run.stop_reason != "interrupted" else None
     if as_json:
         tables.print_json(tables.run_document(run) | {"report": str(page) if page else None})
@@ -265,6 +280,12 @@ def _search(
         _say_what_next(run, config.run.max_trials, page)
     if run.stop_reason == "interrupted":
         raise typer.Exit(130)
+
+
+def _on_dask(address: str) -> Callable[[Any], Any]:
+    from genesis.run.dask import DaskExecutor
+
+    return lambda evaluator: DaskExecutor(evaluator, address)
 
 
 def _report(run: Run) -> Path:

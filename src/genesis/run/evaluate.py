@@ -71,12 +71,21 @@ class Evaluator:
         self.window: Window = window
         self.segments = segments
         self._loaded: _Loaded | None = None
+        self._data: tuple[Bars, int] | None = None
+
+    def with_data(self) -> Evaluator:
+        """A copy that takes its bars along when it is pickled, for workers that cannot read the study's data."""
+        loaded = self.prepare()
+        copy = Evaluator(self.config, window=self.window, segments=self.segments)
+        copy._data = None if loaded.bars is None else (loaded.bars, loaded.trade_from)
+        return copy
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"config": self.config, "window": self.window, "segments": self.segments}
+        return {"config": self.config, "window": self.window, "segments": self.segments, "data": self._data}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["config"], window=state["window"], segments=state["segments"])  # type: ignore[misc]
+        self._data = state["data"]
 
     def prepare(self) -> _Loaded:
         """Load the bars and the strategy or callable, once; raises `DataError` or `StrategyError`."""
@@ -87,7 +96,9 @@ class Evaluator:
     def _load(self) -> _Loaded:
         config = self.config
         loaded = _Loaded()
-        if config.data is not None:
+        if self._data is not None:
+            loaded.bars, loaded.trade_from = self._data
+        elif config.data is not None:
             span = config.data if self.window == "search" else config.holdout
             assert span is not None
             window = load_window(

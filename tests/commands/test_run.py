@@ -1,0 +1,119 @@
+"""The commands that search, show, list and export; what they print, and how they end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import genesis
+from genesis.cli import app
+from genesis.errors import ConfigError, ResumeError, StoreError
+
+STUDY = """
+evaluate: ./objective.py:loss
+objective: {metric: loss, direction: minimize}
+parameters:
+  x: {type: float, low: -5.0, high: 5.0, step: 0.1}
+  n: {type: int, low: 0, high: 9}
+run: {run_id: small, max_trials: 40, max_concurrent: 8, seed: 1, sampler: tpe}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "objective.py").write_text("def loss(params):\n    return {'loss': params['x'] ** 2 + params['n']}\n")
+    (tmp_path / "study.yaml").write_text(STUDY)
+    return tmp_path
+
+
+def call(*arguments, code=0):
+    result = CliRunner().invoke(app, [str(one) for one in arguments], catch_exceptions=False)
+    assert result.exit_code == code, result.output
+    return result.stdout
+
+
+def document(*arguments):
+    return json.loads(call(*arguments, "--json", "--progress", "quiet"))
+
+
+def test_run_prints_a_document_and_typed_again_says_complete(folder):
+    """The first time 40 trials; the second none, the same best, and how to extend it."""
+    common = ("run", folder / "study.yaml", "--workers", "0", "--runs-dir", folder / "runs")
+    first, again = document(*common), document(*common)
+    assert (first["trials"], first["new_trials"], again["new_trials"]) == (40, 40, 0)
+    assert first["best"] == again["best"]
+    assert first["best"][0]["metrics"]["loss"] == -first["best"][0]["score"]
+    said = call(*common, "--progress", "quiet")
+    assert "Complete: all 40 trials" in said
+    assert "--max-trials 80" in said
+
+
+def test_flags_override_the_file(folder):
+    """Budget, name, seed and any other setting can be given on the line; what is unknown is refused."""
+    found = document(
+        "run", folder / "study.yaml", "--workers", 0, "--runs-dir", folder / "runs", "--max-trials", 9,
+        "--run-id", "other", "--seed", 5, "--set", "run.max_concurrent=3",
+    )  # fmt: skip
+    assert (found["run_id"], found["trials"]) == ("other", 9)
+    assert genesis.open_run("other", runs_dir=folder / "runs").study["config"]["run"]["max_concurrent"] == 3
+    for bad in ("run.nothing=1", "run.patience", "run.patience={"):
+        with pytest.raises(ConfigError):
+            call("run", folder / "study.yaml", "--runs-dir", folder / "runs", "--set", bad)
+
+
+def test_resume_goes_on_from_the_runs_own_folder(folder):
+    """`resume` needs no study file: to 60 trials, as if 60 had been asked for at once."""
+    runs = folder / "runs"
+    call("run", folder / "study.yaml", "--workers", 0, "--runs-dir", runs, "--max-trials", 21, "--progress", "quiet")
+    (folder / "study.yaml").unlink()
+    assert document("resume", runs / "small", "--workers", 0, "--max-trials", 60)["trials"] == 60
+    with pytest.raises(StoreError, match="small"):
+        call("resume", "smal", "--runs-dir", runs)
+
+
+def test_another_study_under_the_same_name_is_an_error_of_its_own(folder):
+    """The exit code of a study that differs is 6, and the message names the difference."""
+    common = (folder / "study.yaml", "--workers", 0, "--runs-dir", folder / "runs", "--progress", "quiet")
+    call("run", *common)
+    with pytest.raises(ResumeError, match="seed") as caught:
+        call("run", *common, "--seed", 9)
+    assert caught.value.exit_code == 6
+
+
+def test_show_list_and_export(folder):
+    """A kept run can be shown whole or by trial, listed, and written as a table."""
+    runs = folder / "runs"
+    made = document("run", folder / "study.yaml", "--workers", 0, "--runs-dir", runs)
+    best = made["best"][0]["number"]
+    shown = json.loads(call("show", "small", "--runs-dir", runs, "--json"))
+    assert shown["best"] == made["best"]
+    assert json.loads(call("show", "small", "--trial", best, "--runs-dir", runs, "--json"))["number"] == best
+    assert str(best) in call("show", "small", "--trial", best, "--runs-dir", runs)
+    words = call("show", runs / "small", "--top", 3)
+    assert "40 trials" in words
+    assert "loss" in words
+    assert [one["run_id"] for one in json.loads(call("list", "--runs-dir", runs, "--json"))] == ["small"]
+    assert "small" in call("list", "--runs-dir", runs)
+    assert "no runs" in call("list", "--runs-dir", folder / "none")
+    call("export", "small", "--runs-dir", runs, "--csv", folder / "t.csv", "--parquet", folder / "t.parquet")
+    assert len(pd.read_csv(folder / "t.csv")) == len(pd.read_parquet(folder / "t.parquet")) == 40
+    with pytest.raises(ConfigError, match="nothing to write"):
+        call("export", "small", "--runs-dir", runs)
+
+
+def test_the_demo_is_a_study_that_can_be_read():
+    """The bundled study asks for at least 2,000 trials on real bars, with a holdout."""
+    study = genesis.load_study(Path(genesis.__file__).parent / "examples" / "demo.yaml", env={})
+    assert study.run.max_trials >= 2_000
+    assert study.holdout is not None
+    assert study.data.source == "sample:IBM"
+
+
+def test_every_command_has_help():
+    """Each command of the group explains itself."""
+    for name in ("run", "resume", "show", "list", "export", "demo"):
+        assert len(call(name, "--help")) > 200

@@ -1,0 +1,105 @@
+"""Runs in Optuna storages: plain Optuna reads what was found, and an export may be repeated."""
+
+from __future__ import annotations
+
+import optuna
+import pytest
+
+import genesis
+from genesis.errors import ConfigError
+from genesis.run.mirror import export_optuna
+
+STUDY = {
+    "evaluate": "{here}/objectives.py:sphere",
+    "objective": {"metric": "loss", "direction": "minimize"},
+    "constraints": {"min_loss": 0.5},
+    "parameters": {
+        "x": {"type": "float", "low": -5.0, "high": 5.0, "step": 0.5},
+        "deep": {"n": {"type": "int", "low": 1, "high": 9, "log": True}},
+        "kind": {"type": "grid", "values": [1, 2]},
+    },
+    "run": {"run_id": "mirrored", "max_trials": 40, "max_concurrent": 8, "seed": 3, "sampler": "random"},
+}
+OBJECTIVE = """
+def sphere(params):
+    if params["x"] == 5.0:
+        raise ValueError("edge")
+    return {"loss": params["x"] ** 2 + params["deep"]["n"] + params["kind"]}
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    (tmp_path / "objective.py").write_text(OBJECTIVE)
+    return genesis.optimize(
+        {**STUDY, "evaluate": f"{tmp_path / 'objective.py'}:sphere"}, workers=0, runs_dir=tmp_path / "runs"
+    )
+
+
+@pytest.fixture(params=["sqlite:///{}/optuna.db", "journal:{}/optuna.log"])
+def url(request, tmp_path):
+    return request.param.format(tmp_path)
+
+
+def load(url, name="mirrored"):
+    from genesis.run.mirror import open_storage
+
+    return optuna.load_study(study_name=name, storage=open_storage(url))
+
+
+def test_optuna_reads_every_trial(run, url):
+    """Values, parameters, states and constraints arrive; the best trial is the same."""
+    assert export_optuna(run, url) == 40
+    study = load(url)
+    assert len(study.trials) == 40
+    for trial in study.trials:
+        result = run.trial(trial.user_attrs["genesis:number"])
+        assert trial.params == {
+            "x": result.params["x"],
+            "deep.n": result.params["deep"]["n"],
+            "kind": result.params["kind"],
+        }
+        if result.state == "complete":
+            assert trial.value == result.score
+            assert (max(trial.system_attrs["constraints"]) > 0) == bool(result.violations)
+        else:
+            assert trial.state == optuna.trial.TrialState.FAIL
+            assert "edge" in trial.user_attrs["reason"]
+    assert study.best_trial.value is not None
+    assert set(optuna.importance.get_param_importances(study)) == {"x", "deep.n", "kind"}
+
+
+def test_a_second_export_adds_what_is_new(run, url):
+    """Exporting again adds nothing; after more trials it adds those."""
+    export_optuna(run, url)
+    assert export_optuna(run, url) == 0
+    more = genesis.optimize(run.path / "study.yaml", workers=0, runs_dir=run.path.parent, flags={"run.max_trials": 55})
+    assert export_optuna(more, url) == 15
+    assert len(load(url).trials) == 55
+
+
+def test_a_decimated_export_has_the_best(run, url):
+    """The best five and as many others, the overall best among them."""
+    added = export_optuna(run, url, "few", best=5)
+    assert 5 <= added <= 10
+    assert run.best.number in {trial.user_attrs["genesis:number"] for trial in load(url, "few").trials}
+
+
+def test_a_run_begins_with_what_an_optuna_study_knows(run, url, tmp_path):
+    """An Optuna study as history: its values are told first, and no startup trials are spent."""
+    export_optuna(run, url)
+    asked = {
+        **STUDY,
+        "evaluate": f"{tmp_path / 'objective.py'}:sphere",
+        "run": {"run_id": "next", "max_trials": 16, "sampler": "tpe", "warm_start": f"optuna:{url}#mirrored"},
+    }
+    warm = genesis.optimize(asked, workers=0, runs_dir=tmp_path / "runs")
+    assert "startup" not in warm.store.history().origins
+
+
+def test_what_is_no_storage_is_said(run, tmp_path):
+    """A URL that cannot be opened is a configuration error that names it."""
+    with pytest.raises(ConfigError, match="no storage"):
+        export_optuna(run, "somewhere")
+    with pytest.raises(ConfigError, match="cannot be opened"):
+        export_optuna(run, f"sqlite:///{tmp_path}/missing/folder/optuna.db")

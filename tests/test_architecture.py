@@ -18,6 +18,7 @@ FLOORS = {
     "genesis.errors": 0,
     "genesis.types": 0,
     "genesis.trials.identity": 1,
+    "genesis.trials.canonical": 1,
     "genesis.trials.codec": 1,
     "genesis.trials.merge": 1,
     "genesis.trials": 2,

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from genesis.errors import CorruptStoreError, StoreBusyError, StoreError
 from genesis.trials.identity import trial_key
@@ -306,3 +309,108 @@ def test_the_pragmas_hold(tmp_path: Path) -> None:
         pragmas = store.pragmas()
     assert (pragmas["journal_mode"], pragmas["synchronous"], pragmas["page_size"]) == ("wal", 1, 16_384)
     assert (pragmas["temp_store"], pragmas["cache_size"]) == (2, -16_384)
+
+
+class Memory:
+    """The reference: a dict of results and lists, nothing durable and nothing clever."""
+
+    def __init__(self) -> None:
+        self.items: dict[int, Stored] = {}
+        self.repeats: list[Duplicate] = []
+        self.claimed: set[str] = set()
+        self.said: list[dict] = []
+
+    def append(self, batch: list[Stored], duplicates: list[Duplicate], events: list[dict]) -> bool:
+        numbers = [item.result.number for item in batch]
+        keys = [item.result.key for item in batch]
+        stored = {item.result.key for item in self.items.values()}
+        if len(set(numbers)) < len(numbers) or len(set(keys)) < len(keys):
+            return False
+        if set(numbers) & self.items.keys() or set(keys) & stored:
+            return False
+        self.items.update(zip(numbers, batch, strict=True))
+        self.repeats += duplicates
+        self.said += events
+        self.claimed -= set(keys)
+        return True
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """The file and the reference agree after any sequence of appends, refused appends, claims and reopenings."""
+
+    points = st.integers(0, 15)
+
+    @initialize()
+    def begin(self) -> None:
+        self.path = self.folder / str(id(self))
+        self.store = RunStore.create(self.path, {"study": 1}, cache_bytes=3_000)
+        self.memory = Memory()
+
+    @rule(
+        pairs=st.lists(st.tuples(points, points), max_size=4),
+        scores=st.lists(st.none() | st.floats(allow_nan=False), min_size=4, max_size=4),
+        repeats=st.integers(0, 2),
+    )
+    def append(self, pairs: list[tuple[int, int]], scores: list[float | None], repeats: int) -> None:
+        batch = [
+            stored(number, params={"p": point}, score=score)
+            for (number, point), score in zip(pairs, scores, strict=False)
+        ]
+        duplicates = [Duplicate(3, position, 0, "memory", "tpe") for position in range(repeats)]
+        events = [{"batch": len(batch), "value": None}]
+        if self.memory.append(batch, duplicates, events):
+            self.store.append(batch, duplicates=duplicates, events=events)
+        else:
+            with pytest.raises(StoreError, match="stored already"):
+                self.store.append(batch, duplicates=duplicates, events=events)
+
+    @rule(wanted=st.lists(points, max_size=4))
+    def claim(self, wanted: list[int]) -> None:
+        keys = [trial_key({"p": point}) for point in wanted]
+        taken = {item.result.key for item in self.memory.items.values()} | self.memory.claimed
+        expected = []
+        for key in keys:
+            expected.append(key not in taken)
+            taken.add(key)
+        assert self.store.claim(keys, 1) == expected
+        self.memory.claimed |= {key for key, new in zip(keys, expected, strict=True) if new}
+
+    @rule()
+    def reopen(self) -> None:
+        self.store.close()
+        self.store = RunStore.open(self.path, cache_bytes=3_000)
+        self.memory.claimed.clear()
+
+    @invariant()
+    def agree(self) -> None:
+        if not hasattr(self, "store"):
+            return
+        items = [self.memory.items[number] for number in sorted(self.memory.items)]
+        history = self.store.history()
+        assert history.numbers.tolist() == [item.result.number for item in items]
+        assert [key.hex() for key in history.keys] == [item.result.key for item in items]
+        np.testing.assert_array_equal(
+            history.scores, [np.nan if item.result.score is None else item.result.score for item in items]
+        )
+        assert list(self.store.results()) == [item.result for item in items]
+        assert [self.store.result(item.result.number) for item in items] == [item.result for item in items]
+        assert self.store.duplicates() == self.memory.repeats
+        assert self.store.events() == self.memory.said
+        assert self.store.claims() == sorted(self.memory.claimed)
+        assert self.store.count == len(items)
+
+    def teardown(self) -> None:
+        if hasattr(self, "store"):
+            assert self.store.integrity().problems == []
+            self.store.close()
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path) -> None:
+    StoreMachine.folder = tmp_path
+
+
+TestStoreMachine = StoreMachine.TestCase
+TestStoreMachine.settings = settings(
+    max_examples=15, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
+)

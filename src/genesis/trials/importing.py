@@ -1,0 +1,149 @@
+"""Make a run out of a folder of `trial_*.json`, so that what an older optimizer found can be shown and compared."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genesis.errors import SpaceError, StoreError
+from genesis.search.space import Space
+from genesis.trials.files import Refused, TrialFile, read_folder, trial_parameters
+from genesis.trials.frame import flatten
+from genesis.trials.merge import deep_merge
+from genesis.trials.store import RunStore, Stored
+from genesis.types import FloatArray, TrialResult, Violation
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What an import did: the run's folder, how many trials it holds, each file that was refused and why."""
+
+    run_dir: Path
+    imported: int
+    refused: list[Refused]
+
+
+def import_folder(folder: str | os.PathLike[str], run_dir: str | os.PathLike[str]) -> ImportReport:
+    """Read every `trial_*.json` of a folder into a new run; the files are not touched.
+
+    A file holds `parameters` (or `params`) and `score`: a number, or a mapping with `score`, `metrics` and
+    `hard_failures`; `metrics` may also stand beside it, and `error` marks a failed trial. Scores are taken as they are:
+    they are of the optimizer that wrote them. Of two files with the same parameters the first is kept. Raises
+    `StoreError` if the folder cannot be read, holds nothing usable, or `run_dir` holds a run already.
+    """
+    found = read_folder(folder)
+    refused = list(found.refused)
+    kept: list[TrialFile] = []
+    results: list[TrialResult] = []
+    first: dict[str, str] = {}
+    for file in found.files:
+        reason = f"has the parameters of {first[file.key]}" if file.key in first else None
+        result = None if reason else _result(len(results), file)
+        if isinstance(result, TrialResult):
+            first[file.key] = file.name
+            kept.append(file)
+            results.append(result)
+        else:
+            refused.append(Refused(file.name, reason or str(result)))
+    refused.sort(key=lambda each: each.name)
+    if not results:
+        raise StoreError(
+            f"{found.path}: none of its {len(refused)} trial_*.json files can be used; {_examples(refused)}"
+        )
+    spec = _observed_space([result.params for result in results])
+    space = Space.from_spec(spec)
+    study = {
+        "run_id": Path(run_dir).name,
+        "created": time.time(),
+        "signature": {"imported": str(found.path.resolve())},
+        "config": {"parameters": spec},
+        "notes": [f"imported from {found.path}: the scores are those of the optimizer that wrote them"],
+    }
+    fallback: dict[str, Any] = {}
+    for result in results:
+        fallback = deep_merge(result.params, fallback)
+    batch = [Stored(result, _vector(space, result.params, fallback), "imported") for result in results]
+    with RunStore.create(run_dir, study) as store:
+        store.append(batch, events=[{"event": "imported", "files": len(batch), "refused": len(refused)}])
+    return ImportReport(Path(run_dir), len(batch), refused)
+
+
+def _result(number: int, file: TrialFile) -> TrialResult | str:
+    """The trial a file speaks of, or why it cannot be used."""
+    trial = file.trial
+    params = trial_parameters(trial)
+    assert params is not None, "read_folder refuses files without"
+    told = trial.get("score", trial.get("value"))
+    details = told if isinstance(told, Mapping) else {}
+    score: Any = details.get("score") if details else told
+    error = trial.get("error")
+    if error is None and not _is_number(score):
+        return f"its score is {score!r}, not a number"
+    metrics = trial.get("metrics", details.get("metrics", {}))
+    if not isinstance(metrics, Mapping):
+        return f"its metrics are {type(metrics).__name__}, not a mapping"
+    failures = details.get("hard_failures", ())
+    finite = _is_number(score) and math.isfinite(score)
+    return TrialResult(
+        number=number,
+        generation=0,
+        key=file.key,
+        params=dict(params),
+        state="complete" if error is None else "failed",
+        score=float(score) if error is None and finite else None,
+        metrics={str(name): _metric(value) for name, value in metrics.items() if value is None or _is_number(value)},
+        violations=tuple(Violation(str(name), 0.0, None, 1.0) for name in failures),
+        reason=None if error is None and finite else str(error or f"its score is {score}"),
+        traceback=trial.get("traceback") if isinstance(trial.get("traceback"), str) else None,
+    )
+
+
+def _vector(space: Space, params: Mapping[str, Any], fallback: Mapping[str, Any]) -> FloatArray:
+    """The point in the space; NaN, as for an inactive parameter, where a file leaves one out that others have."""
+    vector = space.encode(deep_merge(fallback, params))
+    given = {path for path, _ in flatten(params)}
+    for index, column in enumerate(space.columns):
+        if column.path not in given:
+            vector[index] = math.nan
+    return vector
+
+
+def _observed_space(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A specification that holds every point seen: ranges of numbers, grids of the rest, by dotted path."""
+    seen: dict[str, list[Any]] = {}
+    for params in rows:
+        for path, value in flatten(params):
+            seen.setdefault(path, []).append(value)
+    spec = {path: _observed(values, complete=len(values) == len(rows)) for path, values in seen.items()}
+    try:
+        Space.from_spec(spec)
+    except SpaceError as exc:
+        raise StoreError(f"the imported parameters do not make one space: {exc}") from exc
+    return spec
+
+
+def _observed(values: list[Any], *, complete: bool) -> dict[str, Any]:
+    kinds = {type(value) for value in values}
+    if kinds <= {int, float} and complete:
+        low, high = min(values), max(values)
+        if low < high:
+            return {"type": "int" if kinds == {int} else "float", "low": low, "high": high}
+    distinct: dict[str, Any] = {f"{type(value).__name__}:{value!r}": value for value in values}
+    return {"type": "grid", "values": list(distinct.values())}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _metric(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def _examples(refused: Sequence[Refused]) -> str:
+    return "; ".join(f"{each.name} {each.reason}" for each in refused[:3]) or "there are no such files"

@@ -90,7 +90,7 @@ def test_list_names_samples_and_imports(file):
 def test_list_goes_on_after_a_file_that_cannot_be_read(home):
     (home / "data").mkdir(parents=True)
     (home / "data" / "x.parquet").write_bytes(b"?")
-    assert "unreadable: " in run("list").output
+    assert "no bars: " in run("list").output
 
 
 def test_show_prints_the_ends(file):

@@ -13,7 +13,7 @@ import pytest
 
 from genesis.errors import BadBarsError, DataError, MissingExtraError
 from genesis.market.bars import Bars
-from genesis.market.catalog import keep_bars, load_bars, stored_names, stored_path
+from genesis.market.catalog import keep_bars, listing, load_bars, stored_names, stored_path
 from genesis.market.fetch import Patience, fetch_candles, make_exchange
 from genesis.market.files import read_label
 
@@ -168,6 +168,8 @@ def test_a_killed_fetch_loses_no_page_and_doubles_none(double):
     assert run.returncode == -signal.SIGKILL, run.stderr.decode()
     assert stored_names() == ()
     assert stored_path(NAME).with_suffix(".part").exists()
+    (entry,) = (e for e in listing() if e["source"] == NAME)
+    assert "the same command goes on with it" in entry["error"]
     pages = []
     fetch(double, progress=pages.append)
     assert double.candle_requests[0] == int(double.bars.time[600]) // MS

@@ -112,7 +112,7 @@ def list_(as_json: Json = False) -> None:
     width = max(len(entry["source"]) for entry in entries)
     for entry in entries:
         if "error" in entry:
-            typer.echo(f"{entry['source']:<{width}}  unreadable: {entry['error']}")
+            typer.echo(f"{entry['source']:<{width}}  no bars: {entry['error']}")
             continue
         span = f"{entry['first'][:10]} to {entry['last'][:10]}"
         kind = "  synthetic" if entry["synthetic"] else ""

@@ -159,13 +159,21 @@ def stored_names() -> tuple[str, ...]:
 def listing() -> list[dict[str, Any]]:
     """One mapping per sample and imported name: source, symbol, timeframe, rows, first, last, synthetic, path.
 
-    A file that cannot be read is listed with `error`.
+    A file that cannot be read, and a fetch that was killed before its end, are listed with `error`.
     """
     folder = resources.files("genesis.market") / "samples"
     with resources.as_file(folder) as samples:
         found = [(f"sample:{name}", Path(samples) / f"{name}.parquet") for name in sample_names()]
         found += [(name, stored_path(name)) for name in stored_names()]
-        return [_entry(source, path) for source, path in found]
+        entries = [_entry(source, path) for source, path in found]
+    begun = {path.stem: str(path) for path in sorted(data_home().glob("*.part"))}
+    started = "a fetch that did not end; the same command goes on with it"
+    entries += [
+        {"source": name, "path": path, "error": started}
+        for name, path in begun.items()
+        if not stored_path(name).exists()
+    ]
+    return entries
 
 
 def _entry(source: str, path: Path) -> dict[str, Any]:

@@ -131,6 +131,8 @@ class Cells:
         self._far = np.flatnonzero(numeric & (self.count > _MOST_LISTED))
         self._line = np.flatnonzero(numeric & (self.count == 0) & ~self.log)
         self._curve = np.flatnonzero(numeric & (self.count == 0) & self.log)
+        self._even = np.flatnonzero((self.count > 0) & (~self.log | (self.count == 1)))
+        self._uneven = np.flatnonzero(self.log & (self.count > 1)).tolist()
         self._steps = [getattr(column, "steps", None) for column in columns]
         lists = [self._listed(j, np.arange(self.count[j])) for j in self._grid.tolist()]
         self._values = np.concatenate(lists) if lists else np.zeros(0)
@@ -188,19 +190,22 @@ class Cells:
     def unit(self, model: FloatArray) -> FloatArray:
         """Model coordinates to the unit cube; NaN stays NaN."""
         out = np.array(model, dtype=np.float64, ndmin=2)
-        for j in range(self.d):
-            if self.count[j]:
-                known = ~np.isnan(out[:, j])
-                out[known, j] = self.middles[j][out[known, j].astype(np.int64)]
+        if len(self._even):
+            out[:, self._even] = (out[:, self._even] + 0.5) / self.count[self._even]
+        for j in self._uneven:
+            known = ~np.isnan(out[:, j])
+            out[known, j] = self.middles[j][out[known, j].astype(np.int64)]
         return out
 
     def from_unit(self, unit: FloatArray) -> FloatArray:
         """Points of the unit cube to model coordinates: the cell that holds them."""
         out = np.array(unit, dtype=np.float64, ndmin=2)
-        for j in range(self.d):
-            if self.count[j]:
-                cell = np.searchsorted(self.edges[j][1:-1], out[:, j], side="right").astype(np.float64)
-                out[:, j] = np.where(np.isnan(out[:, j]), np.nan, cell)
+        if len(self._even):
+            count = self.count[self._even]
+            out[:, self._even] = np.minimum(np.floor(out[:, self._even] * count), count - 1)
+        for j in self._uneven:
+            cell = np.searchsorted(self.edges[j][1:-1], out[:, j], side="right").astype(np.float64)
+            out[:, j] = np.where(np.isnan(out[:, j]), np.nan, cell)
         return out
 
     def close(self, model: FloatArray) -> FloatArray:

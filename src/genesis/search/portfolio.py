@@ -124,16 +124,17 @@ class PortfolioSampler:
         rows = self.model.rows[self._good_order()]
         if own:
             rows = self.cells.model(np.array([np.frombuffer(key) for _, key in own]))
-        out = np.empty((count, self.cells.d))
-        for i in range(count):
-            vector = to_space(self.cells, rng.random((1, self.cells.d)))
-            for _ in range(16 if len(rows) else 0):
-                centre = rows[min(int(rng.exponential(1.0)), len(rows) - 1)]
-                vector = self.cells.values(neighbours(self.cells, rows, centre, 1, rng))
-                fresh = vector[0].tobytes() not in self._known
-                if fresh and (not len(self.space.rules) or self.space.allowed(vector)[0]):
-                    break
-            out[i] = vector[0]
+        out = to_space(self.cells, rng.random((count, self.cells.d)))
+        open_rows = np.arange(count) if len(rows) else np.zeros(0, dtype=np.int64)
+        for _ in range(16):
+            if not len(open_rows):
+                break
+            centres = np.minimum(rng.exponential(1.0, len(open_rows)).astype(np.int64), len(rows) - 1)
+            out[open_rows] = drawn = self.cells.values(neighbours(self.cells, rows, centres, rng))
+            stale = np.array([vector.tobytes() in self._known for vector in drawn])
+            if len(self.space.rules):
+                stale |= ~self.space.allowed(drawn)
+            open_rows = open_rows[stale]
         return out
 
     def _good_order(self) -> IntArray:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.engine.markets import AT_OPEN, FREE, bars_of, entries, random_bars, random_signals
 
 from genesis.engine.fills import FILL, TRADE
-from genesis.engine.kernel import KERNEL_VERSION, simulate
-from genesis.engine.metrics import compute_metrics
+from genesis.engine.kernel import KERNEL_VERSION, simulate, trade
+from genesis.engine.metrics import compute_metrics, measure
 from genesis.errors import ConfigError, StrategyError
 from genesis.types import Costs, Execution, Rules, Signals
 
@@ -173,3 +173,22 @@ def test_outcomes_are_pinned_to_the_kernel_version():
         shown = {name: f"{value:.9e}" for name, value in compute_metrics(sim, bars).items() if value is not None}
         digest.update(repr((np.round(sim.equity, 6).tolist(), shown)).encode())
     assert (KERNEL_VERSION, digest.hexdigest()[:16]) == (1, "086782a36e57e82c")
+
+
+def test_whatever_the_types_of_the_arguments_one_machine_code_serves():
+    """Integers for floats, read-only arrays, slices: none of them costs another compilation."""
+    sim = run(Signals(entry=GO))
+    compute_metrics(sim, BARS)
+    before = len(trade.overloads), len(measure.overloads)
+    frozen = GO.copy()
+    frozen.setflags(write=False)
+    part = BARS.slice(2, 30)
+    sim = simulate(
+        part,
+        Signals(entry=frozen[2:30], size=np.ones(28), rules=Rules(stop_loss_pct=0, max_hold_bars=3)),
+        costs=Costs(fee_bps=1, slippage_bps=1),
+        execution=Execution(capital=500, size=1, units="whole"),
+        trade_from=np.int64(2),
+    )
+    compute_metrics(sim, part)
+    assert (len(trade.overloads), len(measure.overloads)) == before == (1, 1)

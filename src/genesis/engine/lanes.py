@@ -34,6 +34,7 @@ def simulate_many(
     terms = terms_of(costs, execution)
     prices = (bars.open, bars.high, bars.low, bars.close)
     equity = np.empty(n)
+    capital = float(execution.capital)
     per_year = periods_per_year(bars)
     made: list[Metrics] = []
     for one in signals:
@@ -42,8 +43,8 @@ def simulate_many(
         )
         if status:
             raise problem(status, bar, one)
-        sums = measure(equity, trades, count, trade_from, execution.capital)
-        made.append(metrics_of(sums.tolist(), n - trade_from, per_year, execution.capital))
+        sums = measure(equity, trades, count, trade_from, capital)
+        made.append(metrics_of(sums.tolist(), n - trade_from, per_year, capital))
     return made
 
 

@@ -158,7 +158,7 @@ def compute_metrics(sim: Simulation, bars: Bars, trade_from: int | None = None) 
     Values are floats, or None with a reason in `.reasons`.
     """
     start = sim.trade_from if trade_from is None else trade_from
-    capital = sim.execution.capital
+    capital = float(sim.execution.capital)  # an int would be another signature to compile
     sums = measure(sim.equity, sim.trades, len(sim.trades), start, capital)
     return metrics_of(sums.tolist(), len(sim.equity) - start, periods_per_year(bars), capital)
 

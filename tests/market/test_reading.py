@@ -102,6 +102,14 @@ def test_an_index_serves_as_time():
     assert (read(table(**{"Unnamed: 0": TIME.strftime("%Y-%m-%d %H:%M:%S")})).time == NS).all()
 
 
+def test_columns_in_levels_are_read_for_one_market_and_refused_for_several():
+    frame = table().set_axis(TIME)
+    one = pd.concat({"IBM": frame}, axis=1).swaplevel(axis=1)
+    assert (read(one).columns["close"] == PRICE).all()
+    with pytest.raises(DataError, match=r"columns of several markets \(IBM, MSFT\); give one"):
+        read(pd.concat({"IBM": frame, "MSFT": frame}, axis=1).swaplevel(axis=1))
+
+
 def test_naive_times_are_read_in_the_time_zone_given():
     local = TIME.tz_convert("America/New_York").tz_localize(None)
     parsed = read(table(date=local), timezone="America/New_York")

@@ -64,11 +64,25 @@ def _as_pandas(df: Any, origin: str) -> Any:
     import pandas as pd
 
     if isinstance(df, pd.DataFrame):
-        return df
+        return _one_market(df, origin) if df.columns.nlevels > 1 else df
     if type(df).__module__.partition(".")[0] == "polars":  # recognised without importing it
         table = df.collect() if hasattr(df, "collect") else df
         return pd.DataFrame({name: _from_polars(table[name]) for name in table.columns})
     raise DataError(f"{origin}: {type(df).__name__} is no table; give a pandas or polars DataFrame")
+
+
+def _one_market(df: Any, origin: str) -> Any:
+    """A frame whose columns have levels, with those of one value dropped: (Close, IBM) is Close."""
+    for level in reversed(range(df.columns.nlevels)):
+        values = df.columns.get_level_values(level).unique()
+        if df.columns.nlevels > 1 and len(values) == 1:
+            df = df.droplevel(level, axis="columns")
+    if df.columns.nlevels > 1:
+        held = ", ".join(str(value) for value in df.columns.get_level_values(-1).unique()[:5])
+        raise DataError(
+            f"{origin}: columns of several markets ({held}); give one, such as df.xs('IBM', axis=1, level=-1)"
+        )
+    return df
 
 
 def _from_polars(series: Any) -> Any:

@@ -59,3 +59,24 @@ def test_neighbourhood_pools_trials() -> None:
     assert single[1, 1] == 2.0
     assert wide[1, 1] == 3.0
     assert np.isnan(single[0, 2])
+
+
+def test_a_narrowed_search_is_measured_against_random_points(ledger_of: Maker) -> None:
+    """Trials crowded on the hill by the sampler do not turn a plateau into a spike."""
+    ledger = _one_axis(ledger_of(100, noise=0.0))
+    crowd = np.random.default_rng(2).uniform(4.0, 6.0, 900)
+    scores = np.concatenate([ledger.scores, np.exp(-((crowd - 5.0) ** 2) / 4.0)])
+    narrowed = replace(
+        ledger,
+        numbers=np.arange(1_000),
+        scores=scores,
+        states=["complete"] * 1_000,
+        violation=np.zeros(1_000),
+        vectors=np.concatenate([ledger.vectors, crowd[:, None]]),
+        hashes=[None] * 1_000,
+        metrics={},
+        origins=["startup"] * 100 + ["tpe"] * 900,
+    )
+    found = find_plateau(narrowed)
+    assert found.kind == "plateau"
+    assert found.overall == pytest.approx(np.median(ledger.scores))

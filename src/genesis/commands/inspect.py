@@ -23,11 +23,11 @@ _STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan", "ok": "gree
 
 def register(app: typer.Typer) -> None:
     """Add this group's commands to the application."""
-    app.command("audit", rich_help_panel="Look")(audit_command)
-    app.command("smoke", rich_help_panel="Look")(smoke_command)
-    app.command("report", rich_help_panel="Look")(report_command)
-    app.command("compare", rich_help_panel="Look")(compare_command)
-    app.command("doctor", rich_help_panel="Look")(doctor_command)
+    app.command("audit")(audit_command)
+    app.command("smoke")(smoke_command)
+    app.command("report")(report_command)
+    app.command("compare")(compare_command)
+    app.command("doctor")(doctor_command)
 
 
 def audit_command(

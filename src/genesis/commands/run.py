@@ -124,6 +124,9 @@ def resume_command(
 def show_command(
     run: RunName,
     trial: Annotated[int | None, typer.Option(help="Show one trial: its score, why, and what it traded.")] = None,
+    why: Annotated[
+        bool, typer.Option("--why", help="Say why it stopped, what came of it, and what stood in the way.")
+    ] = False,
     top: Annotated[int, typer.Option(min=1, help="How many of the best trials.")] = 10,
     runs_dir: RunsDir = Path("runs"),
     as_json: Json = False,
@@ -136,16 +139,22 @@ def show_command(
     from genesis.run.result import open_run
 
     kept = open_run(run, runs_dir=runs_dir)
-    if trial is not None:
+    if why:
+        from genesis.report.why import explain_run
+
+        explained = explain_run(kept.path)
+        if as_json:
+            tables.print_json(explained.to_dict())
+        else:
+            print(explained.text())  # noqa: T201 - a command prints
+    elif trial is not None:
         result = kept.trial(trial)
         if as_json:
             tables.print_json(tables.trial_document(result))
             return
-        from genesis.diagnose.explain import explain_trial
+        from genesis.report.why import explain_one
 
-        print(explain_trial(result).text())  # noqa: T201 - a command prints
-        if result.traceback:
-            print(result.traceback)  # noqa: T201
+        print(explain_one(kept.path, trial).text())  # noqa: T201 - a command prints
     elif as_json:
         tables.print_json(tables.run_document(kept, top=top))
     else:

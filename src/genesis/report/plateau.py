@@ -12,14 +12,18 @@ from genesis.types import FloatArray
 
 NEIGHBOUR_REACH = 0.10
 _LEAST = 8
+_LEAST_BASELINE = 20
+DRAWN = ("startup", "random", "qmc", "grid", "brute")
+"""Origins of points that no earlier result has drawn anywhere: what an average point of the space is worth."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plateau:
     """The neighbourhood of the best trial.
 
-    `kept` = (neighbours' median - everybody's median) / (best - everybody's median): 1 is flat, 0 means that the
-    neighbours are no better than a random trial. `widened` tells that fewer than 8 trials lay within 10 % of each
+    `kept` = (neighbours' median - `overall`) / (best - `overall`): 1 is flat, 0 means that the neighbours are no better
+    than a random trial. `overall` is the median of the randomly drawn trials (of all when fewer than 20 were), since a
+    search that has narrowed puts most of its trials into the neighbourhood itself. `widened` tells that fewer than 8 trials lay within 10 % of each
     range, so the 8 nearest were taken, up to `reach` away.
     """
 
@@ -41,9 +45,7 @@ class Plateau:
             if self.widened
             else f"the {self.neighbours} trials within {self.reach:.0%} of every range"
         )
-        facts = (
-            f"{near} have a median score of {self.median:.4g}, the best {self.best:.4g}, all trials {self.overall:.4g}"
-        )
+        facts = f"{near} have a median score of {self.median:.4g}, the best {self.best:.4g}, an average point {self.overall:.4g}"
         return {
             "plateau": f"It stands on a plateau: {facts}, so small changes of the parameters cost little.",
             "slope": f"It stands on a slope: {facts}, so small changes of a parameter cost a good part of it.",
@@ -79,12 +81,18 @@ def find_plateau(ledger: Ledger) -> Plateau:
         reach = float(np.sort(away)[_LEAST - 1])
         near = away <= reach
     scores = ledger.scores
-    top, median, overall = float(scores[best]), float(np.median(scores[others[near]])), float(np.median(scores[scored]))
+    top, median, overall = float(scores[best]), float(np.median(scores[others[near]])), _baseline(ledger)
     if reach >= 1.0 or top <= overall:
         return Plateau("unknown", float("nan"), top, int(near.sum()), median, overall, reach, widened)
     kept = (median - overall) / (top - overall)
     kind: Literal["plateau", "slope", "spike"] = "plateau" if kept >= 0.6 else "slope" if kept >= 0.25 else "spike"
     return Plateau(kind, kept, top, int(near.sum()), median, overall, reach, widened)
+
+
+def _baseline(ledger: Ledger) -> float:
+    drawn = np.array([origin in DRAWN for origin in ledger.origins] or [False] * len(ledger), dtype=np.bool_)
+    chosen = ledger.scored & drawn
+    return float(np.median(ledger.scores[chosen if chosen.sum() >= _LEAST_BASELINE else ledger.scored]))
 
 
 def cells(

@@ -93,6 +93,17 @@ def replay(run: RunData, *, count: int = SHOWN) -> Replay:
     return Replay(trials, inside.trade_from, 0 if outside is None else outside.trade_from, None, missing)
 
 
+def replay_trial(run: RunData, result: TrialResult) -> Again | None:
+    """One trial run again on the search window; None when that cannot be done here."""
+    config = run.config
+    if config is None or config.strategy is None or config.data is None:
+        return None
+    try:
+        return _again(config, Evaluator(config, window="search").prepare(), None, result, None)
+    except (GenesisError, OSError):
+        return None
+
+
 def _holdout(config: StudyConfig) -> tuple[Any, str | None]:
     """The loaded holdout window, or None and why; a broken holdout does not hide what the search found."""
     if config.holdout is None:

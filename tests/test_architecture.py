@@ -160,7 +160,7 @@ def test_every_package_and_module_opens_with_a_sentence() -> None:
 
 
 # Bytes on a pipe between the coordinator and the worker processes it started itself; nothing from disk.
-PIPES = {"genesis.run.executors: pickle.loads("}
+PIPES = {"genesis.run.executors: pickle.loads(", "genesis.run.worker: pickle.loads("}
 
 
 def test_nothing_from_data_is_executed() -> None:

@@ -384,11 +384,12 @@ def reopening(trials: int, folder: Path) -> Row:
     run = folder / f"run{trials}"
     metrics = dict.fromkeys(("sharpe", "sortino", "cagr", "max_drawdown", "trades", "profit_factor"), 0.5)
     keys = []
+    sets = nested_sets(trials)
     begun = perf_counter()
     with RunStore.create(run, {"name": "benchmark"}) as store:
         for start in range(0, trials, 1000):
             batch = []
-            for number, params in enumerate(nested_sets(min(trials, start + 1000))[start:], start):
+            for number, params in enumerate(sets[start : start + 1000], start):
                 keys.append(trial_key(params))
                 result = TrialResult(
                     number=number,

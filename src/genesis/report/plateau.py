@@ -13,7 +13,7 @@ from genesis.types import FloatArray
 NEIGHBOUR_REACH = 0.10
 _LEAST = 8
 _LEAST_BASELINE = 20
-DRAWN = ("startup", "random", "qmc", "grid", "brute")
+DRAWN = ("startup", "random", "qmc")
 """Origins of points that no earlier result has drawn anywhere: what an average point of the space is worth."""
 
 
@@ -23,8 +23,8 @@ class Plateau:
 
     `kept` = (neighbours' median - `overall`) / (best - `overall`): 1 is flat, 0 means that the neighbours are no better
     than a random trial. `overall` is the median of the randomly drawn trials (of all when fewer than 20 were), since a
-    search that has narrowed puts most of its trials into the neighbourhood itself. `widened` tells that fewer than 8 trials lay within 10 % of each
-    range, so the 8 nearest were taken, up to `reach` away.
+    search that has narrowed puts most of its trials into the neighbourhood itself. `widened` tells that fewer than 8
+    trials lay within 10 % of each range, so the 8 nearest were taken, up to `reach` away.
     """
 
     kind: Literal["plateau", "slope", "spike", "unknown"]
@@ -45,7 +45,10 @@ class Plateau:
             if self.widened
             else f"the {self.neighbours} trials within {self.reach:.0%} of every range"
         )
-        facts = f"{near} have a median score of {self.median:.4g}, the best {self.best:.4g}, an average point {self.overall:.4g}"
+        facts = (
+            f"{near} have a median score of {self.median:.4g}, the best {self.best:.4g}, "
+            f"an average point {self.overall:.4g}"
+        )
         return {
             "plateau": f"It stands on a plateau: {facts}, so small changes of the parameters cost little.",
             "slope": f"It stands on a slope: {facts}, so small changes of a parameter cost a good part of it.",

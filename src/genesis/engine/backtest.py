@@ -101,6 +101,12 @@ def backtest(
 
     `execution` replaces `fill` and `capital` when given. `features` (of the same bars) shares cached indicators between
     calls. No entry is decided before `trade_from`. Raises StrategyError when the strategy breaks its contract.
+
+    >>> from genesis.market.catalog import load_bars
+    >>> bars = load_bars("sample:IBM")
+    >>> made = backtest(bars, "sma_cross", {"fast": 10, "slow": 30}, costs=Costs(fee_bps=5, slippage_bps=2))
+    >>> len(made.equity) == len(bars), len(made.trades) == made.metrics["trades"]
+    (True, True)
     """
     strategy, features = resolve(bars, strategy, features)
     signals = strategy.signals(params, features)

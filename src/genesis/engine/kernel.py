@@ -475,6 +475,14 @@ def simulate(bars: Bars, signals: Signals, *, costs: Costs, execution: Execution
 
     No entry is decided before bar `trade_from`, and equity is the capital before it. Raises StrategyError when the
     signals do not fit the bars or hold values out of their range, ConfigError when `trade_from` is not a bar.
+
+    >>> from genesis.market.catalog import load_bars
+    >>> bars = load_bars("sample:IBM")
+    >>> entry = np.zeros(len(bars), dtype=np.int8)
+    >>> entry[10] = 1  # decided at the close of bar 10, so bought at the open of bar 11
+    >>> sim = simulate(bars, Signals(entry=entry), costs=Costs(fee_bps=5, slippage_bps=2), execution=Execution())
+    >>> sim.fills_frame[["bar", "side", "reason"]].values.tolist()[0]
+    [11, 1, 'entry']
     """
     n = len(bars.close)
     check_start(trade_from, n)

@@ -155,7 +155,17 @@ class Metrics(dict[str, "float | None"]):
 def compute_metrics(sim: Simulation, bars: Bars, trade_from: int | None = None) -> Metrics:
     """All of METRICS for one simulation, counted from `trade_from` (the simulation's own unless given).
 
-    Values are floats, or None with a reason in `.reasons`.
+    Values are floats, or None with a reason in `.reasons`; the formulas are in `docs/metrics.md`.
+
+    >>> from genesis.engine.kernel import simulate
+    >>> from genesis.market.catalog import load_bars
+    >>> from genesis.types import Costs, Execution, Signals
+    >>> bars = load_bars("sample:IBM")
+    >>> idle = Signals(entry=np.zeros(len(bars), dtype=np.int8))
+    >>> sim = simulate(bars, idle, costs=Costs(fee_bps=5, slippage_bps=2), execution=Execution())
+    >>> made = compute_metrics(sim, bars)
+    >>> made["trades"], made["sharpe"], made.reasons["sharpe"]
+    (0.0, None, 'no trades')
     """
     start = sim.trade_from if trade_from is None else trade_from
     capital = float(sim.execution.capital)  # an int would be another signature to compile

@@ -161,18 +161,18 @@ class Proposer:
             self._unseen = deque(points[i] for i in order)
         # The list is walked from its start each session, so what a stopped run skipped is skipped again.
         while self._unseen and len(generation.specs) < self.size:
-            vector = self._unseen.popleft()
-            if trial_key(self.space.decode(vector)) not in self.known:
-                self._take(generation, vector[None, :], ["fill"], told_below)
+            vector = self._unseen.popleft()[None, :]
+            if trial_key(self.space.params_of(vector)[0]) not in self.known:
+                self._take(generation, vector, ["fill"], told_below)
         if not self._unseen and not generation.specs:
             self.why = f"all {len(self.known)} allowed points of the space were tried"
 
     def _take(self, generation: Generation, raw: FloatArray, origins: Sequence[str], told_below: int) -> None:
         snapped = self.space.snap(raw)
         moved = ~np.all((snapped == raw) | (np.isnan(snapped) & np.isnan(raw)), axis=1)
+        decoded = self.space.params_of(snapped)
         for row, origin in enumerate(origins):
-            vector = snapped[row]
-            params = self.space.decode(vector)
+            vector, params = snapped[row], decoded[row]
             key = trial_key(params)
             number = self.known.get(key)
             if number is not None:

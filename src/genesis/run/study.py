@@ -205,7 +205,10 @@ def _search(
     for vectors, scores, violations, states, origins in warm_history(store, space):
         sampler.tell(vectors, scores, violations, states, origins)
     values = Values()
+    began = time.perf_counter()
     restored = restore(store, proposer, values, tally, lag=lag, sampler_name=name, pruner=pruner, in_order=in_order)
+    if (loaded := getattr(progress, "loaded", None)) is not None:
+        loaded(tally.resumed, time.perf_counter() - began)
     before = tally.resumed
     unused = 0 if in_order else proposer.next_number - before  # numbers of trials that an async session did not finish
     evaluator.warm(space.decode(space.snap(_middle(space))[0]))

@@ -174,6 +174,10 @@ class Space:
         """Return `decode` of each row of (n, d), snapped together."""
         return [self._assemble(row) for row in self.snap(vectors).tolist()]
 
+    def params_of(self, snapped: FloatArray) -> list[dict[str, Any]]:
+        """Return `decode` of each row of (n, d) that `snap` returned, without snapping again."""
+        return [self._assemble(row) for row in snapped.tolist()]
+
     def encode(self, params: Mapping[str, Any], *, snap: bool = False) -> FloatArray:
         """Return the vector of nested (or dotted) parameters; fixed ones may be left out, but may not differ.
 

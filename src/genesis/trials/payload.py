@@ -14,6 +14,15 @@ from genesis.types import TrialResult, Violation
 
 def encode_result(result: TrialResult) -> bytes:
     """JSON bytes that `decode_result` turns back into an equal result (tuples in params come back as lists)."""
+    present = {  # left out, not null: a null costs the codec a search for NaN in all the rest
+        name: value
+        for name, value in (
+            ("reason", result.reason),
+            ("traceback", result.traceback),
+            ("fills_hash", result.fills_hash),
+        )
+        if value is not None
+    }
     return json_dumps(
         {
             "number": result.number,
@@ -24,12 +33,10 @@ def encode_result(result: TrialResult) -> bytes:
             "score": result.score,
             "metrics": result.metrics,
             "violations": [[v.name, v.limit, v.actual, v.amount] for v in result.violations],
-            "reason": result.reason,
-            "traceback": result.traceback,
             "blocked": result.blocked,
-            "fills_hash": result.fills_hash,
             "reports": result.reports,
             "seconds": result.seconds,
+            **present,
         }
     )
 

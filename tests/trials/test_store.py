@@ -414,3 +414,18 @@ TestStoreMachine = StoreMachine.TestCase
 TestStoreMachine.settings = settings(
     max_examples=15, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
 )
+
+
+def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
+    """No page left: the append is refused whole, what was kept stays, and with room again the same batch is kept."""
+    with RunStore.create(tmp_path / "r", {}) as store:
+        store.append([stored(n) for n in range(20)])
+        db = store._database.connection()
+        db.execute(f"PRAGMA max_page_count={db.execute('PRAGMA page_count').fetchone()[0] + 1}")
+        batch = [stored(n) for n in range(20, 500)]
+        with pytest.raises(StoreError, match="the disk is full"):
+            store.append(batch, events=[{"lost": True}])
+        assert (store.count, store.events(), store.integrity().problems) == (20, [], [])
+        db.execute("PRAGMA max_page_count=1000000")
+        store.append(batch)
+        assert store.count == 500

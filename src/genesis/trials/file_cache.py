@@ -12,15 +12,11 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 
-from genesis.errors import ConfigError
+from genesis.settings import read_settings
 
 CACHE_VARIABLE = "GENESIS_OPTIMIZER_JSON_CACHE"
 SIZE_VARIABLE = "GENESIS_OPTIMIZER_JSON_CACHE_SIZE"
-DEFAULT_SIZE = 256
-_LARGEST = 1_000_000
 _FIRST_READ = 65_536
-_YES = ("1", "true", "yes", "on")
-_NO = ("", "0", "false", "no", "off")
 
 
 def read_bytes(path: str) -> bytes:
@@ -85,33 +81,9 @@ def active_cache(environment: Mapping[str, str] | None = None) -> FileCache | No
     Raises `ConfigError` naming the variable if its value is absurd.
     """
     global _cache
-    values = os.environ if environment is None else environment
-    size = _size(values.get(SIZE_VARIABLE, ""))
-    if not _switch(values.get(CACHE_VARIABLE, "")):
+    settings = read_settings(environment)
+    if not settings.json_cache:
         return None
-    if _cache is None or _cache.size != size:
-        _cache = FileCache(size)
+    if _cache is None or _cache.size != settings.json_cache_size:
+        _cache = FileCache(settings.json_cache_size)
     return _cache
-
-
-def _switch(text: str) -> bool:
-    word = text.strip().lower()
-    if word in _YES:
-        return True
-    if word in _NO:
-        return False
-    raise ConfigError(f"{CACHE_VARIABLE}: {text!r} is neither on nor off; use 1 or 0")
-
-
-def _size(text: str) -> int:
-    if not text.strip():
-        return DEFAULT_SIZE
-    try:
-        size = int(text)
-    except ValueError:
-        size = 0
-    if not 1 <= size <= _LARGEST:
-        raise ConfigError(
-            f"{SIZE_VARIABLE}: {text!r} is not a number of files from 1 to {_LARGEST}; 256 is the default"
-        )
-    return size

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from genesis.config import load_study
-from genesis.diagnose.audit import Audit, audit, crossings, random_vectors, sample_points
+from genesis.diagnose.audit import Audit, audit, brief_audit, crossings, random_vectors, sample_points
 from genesis.search.space import Space
 
 SOUND: dict[str, Any] = {
@@ -133,3 +133,13 @@ def test_rules_that_exclude_everything_are_an_error() -> None:
     """A contradiction between rules and ranges is found before the run."""
     found = audit(copy.deepcopy(SOUND) | {"rules": ["fast > slow"]})
     assert _found(found, "rules").severity == "error"
+
+
+def test_the_brief_audit_is_warnings_in_one_line_each() -> None:
+    """What a run says before it starts: no information, no line break, the edit at the end."""
+    study = copy.deepcopy(SOUND) | {"costs": {"fee_bps": 0.0, "slippage_bps": 0.0}}
+    (line,) = brief_audit(load_study(study, env={}))
+    assert line.startswith("warning: Trading is free")
+    assert "\n" not in line
+    assert brief_audit(load_study(copy.deepcopy(SOUND), env={})) == []
+    assert brief_audit(load_study(study | {"strategy": "no_such"}, env={})) == [line]

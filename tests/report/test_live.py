@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from genesis.diagnose.findings import Finding
 from genesis.report.live import Display, JsonLines, LivePanel, LogLines, Watched, make_display, notebook_html
 from genesis.report.terminal import facts, line, sparkline
 from genesis.run.events import ProgressEvent
+from genesis.run.result import Run
 from genesis.run.study import optimize
 
 EVENT = ProgressEvent(
@@ -141,3 +143,22 @@ def test_a_run_tells_its_warnings_once(tmp_path: Any) -> None:
     assert [finding.code for finding in record.warned] == ["zero-trades"]
     assert "conf" in record.warned[0].why
     assert record.events[-1].phase == "finished"
+
+
+def test_a_resumed_run_tells_how_long_it_loaded(run: Run, study: dict[str, Any], tmp_path: Path) -> None:
+    """The loop reports the load of a resume, and a slow one is a warning."""
+    seen: list[tuple[int, float]] = []
+
+    class Loads(_Record):
+        def loaded(self, trials: int, seconds: float) -> None:
+            seen.append((trials, seconds))
+
+    config = load_study(study | {"run": study["run"] | {"max_trials": 10}}, env={})
+    for _ in range(2):
+        optimize(config, workers=0, runs_dir=tmp_path, progress=Loads())
+    assert [trials for trials, _ in seen] == [0, 10]
+    record = _Record()
+    watched = Watched(record, config)
+    watched.loaded(10, 0.01)
+    watched.loaded(20_000, 5.0)
+    assert [finding.code for finding in record.warned] == ["slow-loading"]

@@ -270,6 +270,7 @@ def _search(
     """Run, print what came of it and what to type next; an interrupted run exits with 130."""
     from genesis.commands import run_tables as tables
     from genesis.config import load_study
+    from genesis.diagnose.audit import brief_audit
     from genesis.report.live import make_display
     from genesis.run.study import optimize
 
@@ -277,6 +278,8 @@ def _search(
     if not as_json:
         for note in config.notes:
             print(f"note: {note}", file=sys.stderr)  # noqa: T201
+        for words in brief_audit(config):
+            print(words, file=sys.stderr)  # noqa: T201
     with make_display(progress, config=config) as display:
         run = optimize(
             config, workers=workers, progress=display, runs_dir=runs_dir, executor=_on_dask(dask) if dask else None

@@ -74,6 +74,18 @@ def audit(
     return Audit(by_severity(found), facts)
 
 
+def brief_audit(config: StudyConfig) -> list[str]:
+    """The warnings and errors of an audit without timing, one line each, as a run says them before it starts.
+
+    What stops the run anyway (data or a strategy that cannot be loaded) is left to the run to say.
+    """
+    return [
+        f"{finding.severity}: {finding.what}; {finding.edit}"
+        for finding in audit(config, timed=False).findings
+        if finding.severity != "info" and finding.code not in ("data", "strategy")
+    ]
+
+
 def _problem(words: str) -> Finding:
     what, _, edit = words.partition("; ")
     return Finding("config", "error", what, "the study cannot be used as it is", edit or "correct this line")

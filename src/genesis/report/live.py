@@ -22,7 +22,7 @@ from rich.text import Text
 
 from genesis.config import StudyConfig
 from genesis.diagnose.findings import Finding
-from genesis.diagnose.warnings import Watcher
+from genesis.diagnose.warnings import Watcher, diagnose_loading
 from genesis.report.terminal import facts, line, sparkline
 from genesis.run.events import ProgressEvent
 from genesis.types import TrialResult
@@ -206,6 +206,12 @@ class Watched(Display):
         """Show one snapshot, and what its counts of repeats give reason to say."""
         self._tell(self._watcher.observe([], duplicates=event.duplicates, earlier=event.resumed))
         self._display(event)
+
+    def loaded(self, trials: int, seconds: float) -> None:
+        """Take in how long the stored trials of earlier sessions took to load."""
+        slow = diagnose_loading(trials, seconds)
+        if slow is not None:
+            self.warn(slow)
 
     def keep(self, results: Sequence[TrialResult]) -> None:
         """Take in results that were kept."""

@@ -44,8 +44,8 @@ def _rebuild(kind: type[GenesisError], message: str, details: dict[str, Any]) ->
     return kind(message, **details)
 
 
-class ConfigError(GenesisError):
-    """A study file, flag or environment variable cannot be used."""
+class ConfigError(GenesisError, ValueError):
+    """A study file, flag or environment variable cannot be used; a `ValueError` too, as callers of a library expect."""
 
     exit_code = 2
 

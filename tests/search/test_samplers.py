@@ -107,3 +107,12 @@ def test_results_are_ordered_feasible_pruned_infeasible_undefined_failed() -> No
     states = np.array([0, 0, 0, 0, 0, 1, 2], np.int8)
     classes, losses = rank_classes(scores, violations, states)
     assert np.lexsort((losses, classes)).tolist() == [4, 3, 6, 2, 1, 0, 5]
+
+
+def test_the_guides_selector_takes_no_name_any_case_and_a_grid() -> None:
+    """`_select_optuna_sampler(None, None, 2)` is TPE with the guide's defaults; names are read in any case."""
+    assert type(select_optuna_sampler(None, None, 2)).__name__ == "TPESampler"
+    assert type(select_optuna_sampler("CmaES")).__name__ == "CmaEsSampler"
+    assert type(select_optuna_sampler("grid", {"search_space": {"x": [1, 2]}})).__name__ == "GridSampler"
+    with pytest.raises(ConfigError, match="search_space"):
+        select_optuna_sampler("grid")

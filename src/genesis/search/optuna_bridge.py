@@ -180,13 +180,17 @@ def optuna_sampler_names() -> dict[str, str]:
     }
 
 
+# Optuna's grid needs a `search_space` of its own; studies take `grid`, which needs no Optuna.
+OPTUNA_GRID = {"optuna-grid": "GridSampler"}
+
+
 def build_optuna(name: str, kwargs: Mapping[str, Any], seed: int | None) -> optuna.samplers.BaseSampler:
     """Make an Optuna sampler by short name; a wrong argument is refused with the ones that exist."""
     import inspect
 
     import optuna
 
-    kind = getattr(optuna.samplers, optuna_sampler_names()[name])
+    kind = getattr(optuna.samplers, {**optuna_sampler_names(), **OPTUNA_GRID}[name])
     allowed = inspect.signature(kind).parameters
     wrong = sorted(set(kwargs) - set(allowed))
     if wrong:

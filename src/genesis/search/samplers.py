@@ -114,27 +114,30 @@ def _no_arguments(name: str, given: Mapping[str, Any]) -> None:
 
 
 def select_optuna_sampler(
-    name: str,
+    name: str | None = None,
     kwargs: Mapping[str, Any] | None = None,
-    *,
     concurrency: int = 1,
+    *,
     seed: int | None = None,
 ) -> optuna.samplers.BaseSampler:
-    """An Optuna sampler by name. For `tpe` and `optuna-tpe` the guide's defaults apply, each overridable:
+    """An Optuna sampler by name, in any case; None is `tpe`. For `tpe` and `optuna-tpe` the guide's defaults apply, each overridable:
 
     `multivariate` and `constant_liar` on, `n_startup_trials` max(25, 5 × concurrency), `n_ei_candidates` 48. `tpe` is
     Optuna's estimator here too; ours is `genesis.samplers.TPESampler`. No Optuna warning about an experimental or
-    deprecated argument is shown.
+    deprecated argument is shown. `grid` needs Optuna's `search_space` among the arguments.
 
     >>> type(select_optuna_sampler("tpe", {"n_ei_candidates": 24}, concurrency=8, seed=7)).__name__
     'TPESampler'
     """
-    from genesis.search.optuna_bridge import build_optuna, optuna_sampler_names
+    from genesis.search.optuna_bridge import OPTUNA_GRID, build_optuna, optuna_sampler_names
 
-    key = {"tpe": "optuna-tpe", "random": "optuna-random", "brute": "optuna-brute"}.get(name, name)
+    name = "tpe" if name is None else name.lower()
+    key = {"tpe": "optuna-tpe", "random": "optuna-random", "brute": "optuna-brute", "grid": "optuna-grid"}.get(
+        name, name
+    )
     names = optuna_sampler_names()
-    if key not in names:
-        raise unknown("sampler", name, [*names, "tpe", "random", "brute"])
+    if key not in {**names, **OPTUNA_GRID}:
+        raise unknown("sampler", name, [*names, "tpe", "random", "brute", "grid"])
     given = dict(kwargs or {})
     if key == "optuna-tpe":
         defaults = {

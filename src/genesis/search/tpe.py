@@ -171,11 +171,14 @@ class TpeModel:
         most = self.options.bad_kernels
         if self.groups[g].parent < 0:
             total = self.n
-            last = np.arange(max(0, self.n - most - len(good)), self.n)
+            first = max(0, self.n - most - len(good))
+            fresh = np.ones(self.n - first, dtype=np.bool_)
+            fresh[good[good >= first] - first] = False
+            index = np.flatnonzero(fresh)[-most:] + first
         else:
             total = self._active[g].n
             last = self._active[g].array[max(0, total - most - len(good)) : total]
-        index = last[~np.isin(last, good, assume_unique=True)][-most:]
+            index = last[~np.isin(last, good, assume_unique=True)][-most:]
         return index, ramp(total - len(good), len(index))
 
     def refresh(self, liars: int, *, good: IntArray | None = None) -> None:

@@ -254,7 +254,7 @@ def _place_grid(
     for c in range(m):
         line = table[first + c]
         for k in range(n):
-            line[k + 1] = block[row[k] + abs(c - cell[k])]
+            line[k + 1] = block[np.uint64(row[k] + abs(c - cell[k]))]  # unsigned: no test for a negative index
 
 
 @jit

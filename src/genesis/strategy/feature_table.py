@@ -76,7 +76,7 @@ def _stddev(f: Features, period: int) -> FloatArray:
 
 @_feature("distance of the close from its mean, in standard deviations", period=20)
 def _bollinger_position(f: Features, period: int) -> FloatArray:
-    return ind.distance(f.bars.close, f.get("sma", period=period), f.get("stddev", period=period))
+    return ind.distance(f.bars.close, f.fetch("sma", period), f.fetch("stddev", period))
 
 
 @_feature("relative change of the close per bar over `bars` bars", bars=10)
@@ -96,7 +96,7 @@ def _lowest(f: Features, period: int) -> FloatArray:
 
 @_feature("place of the close in the range of the last bars, 0..100", period=14)
 def _stochastic_k(f: Features, period: int) -> FloatArray:
-    return ind.stochastic_k(f.bars.close, f.get("highest", period=period), f.get("lowest", period=period))
+    return ind.stochastic_k(f.bars.close, f.fetch("highest", period), f.fetch("lowest", period))
 
 
 @_feature("on-balance volume, in units of volume")
@@ -112,38 +112,38 @@ def _macd(f: Features, fast: int, slow: int) -> FloatArray:
 
 @_feature("exponential mean of the MACD line", fast=12, slow=26, signal=9)
 def _macd_signal(f: Features, fast: int, slow: int, signal: int) -> FloatArray:
-    return ind.ema(f.get("macd", fast=fast, slow=slow), signal, max(fast, slow) - 1)
+    return ind.ema(f.fetch("macd", fast, slow), signal, max(fast, slow) - 1)
 
 
 @_feature("relative change of the exponential mean per bar over `bars` bars", period=50, bars=5)
 def _ema_slope(f: Features, period: int, bars: int) -> FloatArray:
-    return ind.change_rate(f.get("ema", period=period), bars)
+    return ind.change_rate(f.fetch("ema", period), bars)
 
 
 @_feature("close against its exponential mean, as a fraction: 0.02 is two per cent above", period=50)
 def _ema_gap(f: Features, period: int) -> FloatArray:
-    return ind.gap(f.bars.close, f.get("ema", period=period))
+    return ind.gap(f.bars.close, f.fetch("ema", period))
 
 
 @_feature("close minus its exponential mean, in average true ranges", period=50, atr_period=14)
 def _ema_distance(f: Features, period: int, atr_period: int) -> FloatArray:
-    return ind.distance(f.bars.close, f.get("ema", period=period), f.get("atr", period=atr_period))
+    return ind.distance(f.bars.close, f.fetch("ema", period), f.fetch("atr", atr_period))
 
 
 @_feature("rise of the exponential mean over `bars` bars, in average true ranges", period=50, bars=5, atr_period=14)
 def _ema_rise(f: Features, period: int, bars: int, atr_period: int) -> FloatArray:
-    return ind.rise(f.get("ema", period=period), bars, f.get("atr", period=atr_period))
+    return ind.rise(f.fetch("ema", period), bars, f.fetch("atr", atr_period))
 
 
 @_feature("average true range against its own mean of `slow` bars, minus 1", period=14, slow=100)
 def _atr_ratio(f: Features, period: int, slow: int) -> FloatArray:
-    return ind.ratio_to_mean(f.get("atr", period=period), slow, period)
+    return ind.ratio_to_mean(f.fetch("atr", period), slow, period)
 
 
 @_feature("share of the last `window` average true ranges at or below this one, 0..1", period=14, window=100)
 def _atr_percentile(f: Features, period: int, window: int) -> FloatArray:
     rank = ind.percentile_rank if window <= LONG_WINDOW else ind.percentile_rank_long
-    return rank(f.get("atr", period=period), window, period)
+    return rank(f.fetch("atr", period), window, period)
 
 
 @_feature("price of the last confirmed pivot high", left=5, right=3)
@@ -162,7 +162,7 @@ def _swing_low(f: Features, left: int, right: int) -> FloatArray:
 def _fib_nearness(f: Features, left: int, right: int, atr_period: int) -> FloatArray:
     return fl.nearness(
         f.bars.close,
-        f.get("swing_high", left=left, right=right),
-        f.get("swing_low", left=left, right=right),
-        f.get("atr", period=atr_period),
+        f.fetch("swing_high", left, right),
+        f.fetch("swing_low", left, right),
+        f.fetch("atr", atr_period),
     )

@@ -190,7 +190,9 @@ def _decide(settings: Settings, use: list[float], features: Features) -> _Decisi
     htf_gap, htf_ladder = _higher(settings, features)
     stop = np.empty(features.n, dtype=np.uint8)
     gates.confidence_gate(p, direction, strength, rank, stop)
-    gates.direction_gates(p, direction, rank, gap, stop)
+    limits = np.empty(13)
+    gates.lead_limits(p, limits)
+    gates.direction_gates(p, limits, direction, rank, gap, stop)
     if use[gates.USE_HTF]:
         _ask_ladder("htf_fib", gates.HTF_GATE, gates.HTF, settings, direction, close, atr, htf_ladder, stop)
         if use[gates.OVERRIDE]:
@@ -199,8 +201,9 @@ def _decide(settings: Settings, use: list[float], features: Features) -> _Decisi
     entry, size = np.zeros(features.n, dtype=np.int8), np.ones(features.n)
     blocked = np.zeros(len(gates.GATES), dtype=np.int64)
     sizes = settings.other["risk.risk_map"]
-    bars = gates.enter(p, sizes, direction, strength, rank, gap, htf_gap, stop, entry, size, blocked)
-    return _Decision(entry, size, bars, blocked, stop, direction, strength, atr, ladder, htf_ladder)
+    bars = np.empty(features.n, dtype=np.int64)
+    entered = gates.enter(p, sizes, direction, strength, rank, gap, htf_gap, stop, entry, size, blocked, bars)
+    return _Decision(entry, size, bars[:entered], blocked, stop, direction, strength, atr, ladder, htf_ladder)
 
 
 def _ask_ladder(

@@ -85,15 +85,28 @@ def confidence_gate(p: FloatArray, direction: FloatArray, strength: FloatArray, 
 
 
 @jit
-def direction_gates(p: FloatArray, direction: FloatArray, rank: FloatArray, gap: FloatArray, stop: Bits) -> None:
-    """The side that is not allowed, too small a lead, and too small a share for the regime (in its zone).
+def lead_limits(p: FloatArray, out: FloatArray) -> None:
+    """The least |d| that each zone (in turn) asks for in each regime, 12 numbers, and the one of the edge.
 
-    The candidate's share of the two directions' odds is logistic(2 |d|): both limits are limits on |d|.
+    The candidate's share of the two directions' odds is logistic(2 |d|): a least share or edge is a least |d|.
     """
-    low, mid, high = _shares(p, 0), _shares(p, 1), _shares(p, 2)
-    edge = 0.5 * log_odds(0.5 + 0.5 * p[MIN_EDGE])
+    for k in range(12):
+        own = p[ZONE + ZONE_STRIDE * (k // 4) + 1 + k % 4]
+        out[k] = 0.5 * log_odds(p[REGIME_PROBA + k % 4] if own == INHERIT else own)
+    out[12] = 0.5 * log_odds(0.5 + 0.5 * p[MIN_EDGE])
+
+
+@jit
+def direction_gates(
+    p: FloatArray, limits: FloatArray, direction: FloatArray, rank: FloatArray, gap: FloatArray, stop: Bits
+) -> None:
+    """The side that is not allowed, too small a lead, and too small a share for the regime (in its zone)."""
     no_long, no_short = p[SIDE_PARAM] == 2.0, p[SIDE_PARAM] == 1.0
     trend, span, low_rank, high_rank = p[TREND], p[RANGE], p[LOW_RANK], p[HIGH_RANK]
+    low = (limits[0], limits[1], limits[2], limits[3])
+    mid = (limits[4], limits[5], limits[6], limits[7])
+    high = (limits[8], limits[9], limits[10], limits[11])
+    edge = limits[12]
     for i in range(gap.shape[0]):
         lead = abs(direction[i])
         calm = _of_regime(low, gap[i], trend, span)
@@ -104,18 +117,6 @@ def direction_gates(p: FloatArray, direction: FloatArray, rank: FloatArray, gap:
         close = np.uint8(1 << EDGE) if (lead < edge) | (lead == 0.0) else np.uint8(0)
         torn = np.uint8(1 << REGIME) if lead < share else np.uint8(0)
         stop[i] |= barred | close | torn
-
-
-@rule
-def _shares(p: FloatArray, zone: int) -> tuple[float, float, float, float]:
-    """A zone's limits on |d| in a bull, bear, ranging and balanced market."""
-    at = ZONE + ZONE_STRIDE * zone + 1
-    return (
-        0.5 * log_odds(p[REGIME_PROBA] if p[at] == INHERIT else p[at]),
-        0.5 * log_odds(p[REGIME_PROBA + 1] if p[at + 1] == INHERIT else p[at + 1]),
-        0.5 * log_odds(p[REGIME_PROBA + 2] if p[at + 2] == INHERIT else p[at + 2]),
-        0.5 * log_odds(p[REGIME_PROBA + 3] if p[at + 3] == INHERIT else p[at + 3]),
-    )
 
 
 @rule
@@ -214,25 +215,27 @@ def enter(
     entry: Int8Array,
     size: FloatArray,
     blocked: IntArray,
-) -> IntArray:
-    """Fill `entry` (given as 0), `size` (as 1) and `blocked` (as 0) from the marks; returns the bars that enter.
+    waiting: IntArray,
+) -> int:
+    """Fill `entry` (given as 0), `size` (as 1) and `blocked` (as 0) from the marks; `waiting` is room for n bars.
+
+    The bars that enter are left in `waiting`, as many as are returned.
 
     The first gate that marked a bar counts it; what no gate marked goes on to hysteresis, cooldown and the risk map,
     which write themselves into `stop`.
     """
     n = stop.shape[0]
-    met = np.zeros((2, 128), dtype=np.int64)  # two tables by turns: equal neighbours need not wait for each other
-    waiting = np.empty(n, dtype=np.int64)
+    met = np.zeros(4 * 128, dtype=np.int64)  # four tables by turns: equal neighbours need not wait for each other
     count = 0
     for i in range(n):
-        met[i & 1, stop[i]] += 1
+        met[(i & 3) * 128 + stop[i]] += 1
         waiting[count] = i
         count += stop[i] == 0
     for marks in range(1, 128):
         gate = 0
         while not (marks >> gate) & 1:
             gate += 1
-        blocked[gate] += met[0, marks] + met[1, marks]
+        blocked[gate] += met[marks] + met[128 + marks] + met[256 + marks] + met[384 + marks]
     steps, cooldown = int(p[STEPS]), int(p[COOLDOWN_BARS])
     last_side = np.int8(0)
     last = -2
@@ -269,7 +272,7 @@ def enter(
             else:
                 blocked[SIZE] += 1
                 stop[i] = LATER + SIZE
-    return waiting[:entered].copy()
+    return entered
 
 
 @jit

@@ -21,11 +21,13 @@ def sma(x: FloatArray, period: int) -> FloatArray:
     n = x.shape[0]
     out = np.full(n, np.nan)
     total = 0.0
-    for i in range(n):
+    for i in range(min(period - 1, n)):
         total += x[i]
-        if i >= period - 1:
-            out[i] = total / period
-            total -= x[i - period + 1]
+    before = 0.0
+    for i in range(period - 1, n):
+        total += x[i] - before
+        out[i] = total / period
+        before = x[i - period + 1]
     return out
 
 
@@ -43,8 +45,9 @@ def ema(x: FloatArray, period: int, start: int = 0) -> FloatArray:
     value /= period
     out[first] = value
     k = 2.0 / (period + 1.0)
+    keep = 1.0 - k
     for i in range(first + 1, n):
-        value = (x[i] - value) * k + value
+        value = value * keep + x[i] * k
         out[i] = value
     return out
 
@@ -168,6 +171,7 @@ def stddev(x: FloatArray, period: int) -> FloatArray:
     peak = -1.0
     fresh = 0
     same = 0
+    weight = 1.0 / period
     for i in range(n):
         same = same + 1 if i and x[i] == x[i - 1] else 1
         if i < period - 1:
@@ -175,7 +179,7 @@ def stddev(x: FloatArray, period: int) -> FloatArray:
         if peak >= 0.0:
             old = x[i - period]
             before = mean
-            mean += (x[i] - old) / period
+            mean += (x[i] - old) * weight
             spread += (x[i] - old) * (x[i] - mean + old - before)
             peak = max(peak, spread)
         if spread <= 1e-3 * peak or peak < 0.0 or i - fresh > 4096:
@@ -188,7 +192,7 @@ def stddev(x: FloatArray, period: int) -> FloatArray:
                 spread += (x[i - period + 1 + j] - mean) ** 2
             peak = spread
             fresh = i
-        out[i] = math.sqrt(spread / period) if same < period else 0.0
+        out[i] = math.sqrt(spread * weight) if same < period else 0.0
     return out
 
 

@@ -120,8 +120,9 @@ def select_optuna_sampler(
     *,
     seed: int | None = None,
 ) -> optuna.samplers.BaseSampler:
-    """An Optuna sampler by name, in any case; None is `tpe`. For `tpe` and `optuna-tpe` the guide's defaults apply, each overridable:
+    """An Optuna sampler by name, in any case; None is `tpe`.
 
+    For `tpe` and `optuna-tpe` the guide's defaults apply, each overridable:
     `multivariate` and `constant_liar` on, `n_startup_trials` max(25, 5 × concurrency), `n_ei_candidates` 48. `tpe` is
     Optuna's estimator here too; ours is `genesis.samplers.TPESampler`. No Optuna warning about an experimental or
     deprecated argument is shown. `grid` needs Optuna's `search_space` among the arguments.

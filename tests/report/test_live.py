@@ -84,6 +84,7 @@ def test_the_panel_draws_and_keeps_text_as_text() -> None:
     text = stream.getvalue()
     for words in ("demo · searching", "▁█", "[red]x[/red]", "60 of 120 trials"):
         assert words in text
+    assert not any("━" in row and "trials" in row for row in text.splitlines())  # the bar has its own line
 
 
 def test_the_notebook_escapes() -> None:

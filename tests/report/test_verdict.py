@@ -66,3 +66,10 @@ def test_nothing_held_out_is_never_promising(evidence: Evidence) -> None:
 def test_few_trades_are_said(evidence: Evidence) -> None:
     """Below thirty trades the count itself is a reason."""
     assert "only 12 trades" in judge(replace(evidence, inside=evidence.inside | {"trades": 12.0})).text()
+
+
+def test_a_holdout_of_few_trades_is_not_proof(evidence: Evidence) -> None:
+    """A good ratio from eleven trades is said to be little, and the verdict is not promising."""
+    found = judge(replace(evidence, outside={"sharpe": 2.0, "trades": 11.0}))
+    assert found.standing == "mixed"
+    assert "from only 11 trades there" in found.text()

@@ -15,6 +15,7 @@ from typing import Any, Literal, Self, TextIO
 import orjson
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -134,7 +135,8 @@ def panel(event: ProgressEvent, scores: list[float]) -> RenderableType:
         table.add_row(Text("best so far"), Text(sparkline(scores), style="green"))
     parts: list[RenderableType] = [table]
     if event.total:
-        parts.insert(0, ProgressBar(total=event.total, completed=min(event.done, event.total)))
+        bar = ProgressBar(total=event.total, completed=min(event.done, event.total))
+        parts.insert(0, Padding(bar, (0, 0, 1, 0)))  # the bar itself ends without a line break
     title = Text(f"{event.run_id} · {event.phase}")
     if event.stop_reason:
         title.append(f" ({event.stop_reason})")

@@ -13,6 +13,9 @@ from genesis.report.plateau import Plateau
 from genesis.report.tables import Ledger
 from genesis.report.terminal import number
 
+FEW_INSIDE, FEW_OUTSIDE = 30, 20
+"""Trades below which a result is called few: a mean of n trades is known to about 1 / sqrt(n) of their spread."""
+
 Standing = Literal["none", "doubtful", "mixed", "promising"]
 
 
@@ -66,14 +69,14 @@ def judge(evidence: Evidence) -> Verdict:
     reasons.append(evidence.plateau.sentence())
     marks.append({"plateau": 1, "slope": 0, "spike": -1, "unknown": 0}[evidence.plateau.kind])
     few = evidence.inside.get("trades")
-    if few is not None and few < 30:
-        reasons.append(f"It made only {few:.0f} trades; fewer than 30 say little about a rule.")
+    if few is not None and few < FEW_INSIDE:
+        reasons.append(f"It made only {few:.0f} trades; fewer than {FEW_INSIDE} say little about a rule.")
         marks.append(-1)
     number_of_best = int(evidence.ledger.numbers[best])
     if -1 in marks:
         standing: Standing = "doubtful" if marks.count(-1) > 1 or evidence.outside is None else "mixed"
     else:
-        standing = "promising" if evidence.outside is not None and 1 in marks else "mixed"
+        standing = "promising" if evidence.outside is not None and marks[0] == 1 else "mixed"
     return Verdict(standing, _headline(standing, number_of_best, evidence), tuple(reasons))
 
 
@@ -83,7 +86,7 @@ def _headline(standing: Standing, best: int, evidence: Evidence) -> str:
     if evidence.outside is None:
         tail = "nothing was held out, so how it fares on other data is unknown."
     elif standing == "mixed":
-        tail = "some of the evidence speaks against it."
+        tail = "the evidence is not all for it."
     else:
         tail = "the evidence says that much of its score is luck."
     return f"Trial {best} is the best found, but {tail}"
@@ -128,7 +131,11 @@ def _outside_words(evidence: Evidence) -> tuple[str, int]:
         label = "Sharpe ratio" if name == "sharpe" else "total return"
         kept = after / before if before > 0.0 else math.nan
         mark = 1 if kept >= 0.5 else 0 if after > 0.0 else -1
-        return f"In sample its {label} was {number(before)}, out of sample {number(after)}.", mark
+        words = f"In sample its {label} was {number(before)}, out of sample {number(after)}"
+        count = evidence.outside.get("trades")
+        if count is not None and count < FEW_OUTSIDE:
+            return f"{words}, from only {count:.0f} trades there, which says little either way.", min(mark, 0)
+        return words + ".", mark
     return "Its out-of-sample metrics are undefined (no trade was made there).", -1
 
 

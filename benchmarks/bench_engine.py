@@ -87,21 +87,28 @@ def peer_backtesting(bars: Bars) -> Any:
 
 
 def peer_vectorbt(bars: Bars) -> Any:
-    """A function of parameter sets that runs vectorbt's from_signals over all of them and takes six metrics."""
+    """A function of parameter sets that runs vectorbt's from_signals over all of them and takes six metrics.
+
+    Means and crosses come from NumPy and pandas, which is quicker there than vectorbt's own indicator objects.
+    """
     import vectorbt as vbt
 
-    close = pd.Series(bars.close, index=bars.index)
+    close = pd.Series(bars.close)
+    opens = bars.open[:, None]
 
     def run(sets):
-        fast = vbt.MA.run(close, [p["fast"] for p in sets], short_name="fast")
-        slow = vbt.MA.run(close, [p["slow"] for p in sets], short_name="slow")
-        up, down = fast.ma_crossed_above(slow), fast.ma_crossed_below(slow)
-        later = [mask.vbt.fshift(1).fillna(False).astype(bool) for mask in (up, down)]
+        means = {p: close.rolling(p).mean().to_numpy() for p in {p for one in sets for p in one.values()}}
+        up = np.zeros((len(bars), len(sets)), dtype=bool)
+        down = np.zeros_like(up)
+        for k, one in enumerate(sets):
+            gap = means[one["fast"]] - means[one["slow"]]
+            up[2:, k] = (gap[:-2] < 0) & (gap[1:-1] > 0)  # seen at a close, filled at the next open
+            down[2:, k] = (gap[:-2] > 0) & (gap[1:-1] < 0)
         portfolio = vbt.Portfolio.from_signals(
-            close,
-            entries=later[0],
-            short_entries=later[1],
-            price=pd.Series(bars.open, index=bars.index),
+            bars.close[:, None],
+            entries=up,
+            short_entries=down,
+            price=opens,
             size=100.0,
             fees=COSTS.fee_bps * 1e-4,
             init_cash=1e6,

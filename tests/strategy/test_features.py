@@ -139,3 +139,28 @@ def test_the_folder_has_a_limit(market, tmp_path):
     assert not made.complete
     assert made.features == 2
     assert np.array_equal(Features(bars, cache=made.cache()).sma(12), Features(bars).sma(12), equal_nan=True)
+
+
+def test_precomputing_is_asked_for_by_variable_and_changes_no_result(tmp_path, monkeypatch):
+    """A study with GENESIS_PRECOMPUTE_FEATURES=1 gives the trials of one without, and leaves the features on disk."""
+    import genesis
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GENESIS_HOME", str(tmp_path / "home"))
+    study = {
+        "data": {"source": "sample:IBM", "start": "2003-01-01", "end": "2004-12-31", "warmup_bars": 100},
+        "strategy": "fibonacci",
+        "costs": {"fee_bps": 5, "slippage_bps": 5},
+        "objective": "sharpe",
+        "parameters": SPACES["fibonacci"],
+        "run": {"run_id": "plain", "max_trials": 12, "seed": 3},
+    }
+    plain = genesis.optimize(study, workers=0)
+    assert not (tmp_path / "home").exists()
+    monkeypatch.setenv("GENESIS_PRECOMPUTE_FEATURES", "1")
+    ahead = genesis.optimize({**study, "run": {**study["run"], "run_id": "ahead"}}, workers=0)
+    hashes = [[run.trial(number).fills_hash for number in range(12)] for run in (plain, ahead)]
+    assert hashes[0] == hashes[1]
+    assert len(set(hashes[0])) > 3
+    files = list((tmp_path / "home" / "features").glob("*.npy"))
+    assert sum("-rsi-" in file.name for file in files) == 4, "one for each period in the space"

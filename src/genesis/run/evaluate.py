@@ -16,11 +16,14 @@ from genesis.engine.metrics import compute_metrics
 from genesis.errors import StrategyError
 from genesis.judge.scoring import score_metrics
 from genesis.market.bars import Bars
-from genesis.market.catalog import load_window
+from genesis.market.catalog import data_home, load_window
 from genesis.run.external import BadOutcomeError, Metrics, call, load_callable, run_command, wanted_arguments
 from genesis.run.worker import Report, failed_result
+from genesis.settings import read_settings
+from genesis.strategy.authored import Authored
 from genesis.strategy.base import load_strategy
 from genesis.strategy.features import FeatureCache, Features, Key
+from genesis.strategy.precompute import precompute
 from genesis.types import Costs, FloatArray, Signals, TrialResult, TrialSpec
 
 if TYPE_CHECKING:
@@ -113,6 +116,10 @@ class Evaluator:
             loaded.strategy = load_strategy(config.strategy)
             if loaded.bars is None:
                 raise StrategyError("data: missing; a strategy needs bars, for example data: {source: 'sample:IBM'}")
+            if self.window == "search" and read_settings().precompute_features:
+                # Kept between runs: a file's name holds the market's fingerprint. Workers find the files and map them.
+                folder = data_home().parent / "features"
+                loaded.cache = _TimedCache(folder=precompute(loaded.bars, loaded.strategy, config.space, folder).folder)
             loaded.features = Features(loaded.bars, cache=loaded.cache)
         elif config.evaluate is not None:
             loaded.function = load_callable(config.evaluate)
@@ -127,7 +134,7 @@ class Evaluator:
         loaded = self.prepare()
         if loaded.strategy is None or loaded.bars is None:
             return
-        if type(loaded.strategy).__module__.startswith("genesis."):
+        if not isinstance(loaded.strategy, Authored):
             self(TrialSpec(number=-1, generation=-1, key="", params=params, seed=0))
             return
         entry = np.zeros(len(loaded.bars), dtype=np.int8)

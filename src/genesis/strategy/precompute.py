@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -38,8 +39,8 @@ class Precomputed:
         return FeatureCache(folder=self.folder) if max_bytes is None else FeatureCache(max_bytes, folder=self.folder)
 
 
-class _Full(Exception):  # noqa: N818 - it ends a loop, nothing went wrong
-    """The folder has reached its limit."""
+class _Full(BaseException):
+    """The folder has reached its limit; no Exception, so that it passes through an author's code."""
 
 
 class _Saving(FeatureCache):
@@ -88,7 +89,8 @@ def precompute(
                     need.fetch(features, values)
         else:
             for params in _probes(space):
-                strategy.signals(params, features)
+                with suppress(Exception):  # an author's error is told by the trial that meets it
+                    strategy.signals(params, features)
     except _Full:
         complete = False
     return Precomputed(Path(folder), len(cache.saved), sum(cache.saved.values()), complete)

@@ -285,3 +285,16 @@ def test_a_study_that_cannot_be_loaded_still_has_a_report(run: Run, tmp_path: Pa
     page = render(read_run(tmp_path / "gone"))
     assert "The figures about trading are missing" in page
     assert "gone.py" in page
+
+
+def test_synthetic_bars_are_said(tmp_path: Path, study: dict[str, Any]) -> None:
+    """A result on drawn prices is marked, and without a holdout there is no empty column for one."""
+    drawn = {key: value for key, value in study.items() if key != "holdout"} | {
+        "data": {"source": "synthetic:seed=3,bars=2000"},
+        "objective": {"sharpe": 1.0, "max_drawdown": -0.5},
+    }
+    found = optimize(drawn, workers=0, runs_dir=tmp_path)
+    page = render(read_run(found.path))
+    assert "The bars are synthetic" in page
+    assert "1 × sharpe − 0.5 × max_drawdown" in page
+    assert '<th scope="col">out of sample</th>' not in page

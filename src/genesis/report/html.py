@@ -93,6 +93,7 @@ def render(run: RunData, *, refresh: int | None = None) -> str:
         "verdict": verdict,
         "tiles": _tiles(run, chance),
         "comparison": _comparison(run, played),
+        "held_out": out_of_sample(run, played, ledger) is not None,
         "window_words": _windows(run),
         "best_number": _best_number(ledger),
         "best_params": _best_params(ledger),
@@ -124,7 +125,7 @@ def weigh(run: RunData, played: Replay, chance: Luck) -> Verdict:
             ledger=ledger,
             inside=inside,
             outside=out_of_sample(run, played, ledger),
-            objective=objective if isinstance(objective, str) else json.dumps(objective, default=str),
+            objective=objective_words(objective),
             distinct=chance.distinct,
             independent=chance.independent,
             plateau=find_plateau(ledger),
@@ -221,6 +222,16 @@ def _findings(run: RunData, played: Replay) -> list[Finding]:
                 "make the report where the strategy and the data are",
             )
         )
+    elif played.trials and played.trials[0].inside.bars.synthetic:
+        found.append(
+            Finding(
+                "synthetic",
+                "warning",
+                "The bars are synthetic: they were drawn, not traded",
+                "what is found in made-up prices says nothing about a market",
+                "set data.source to real bars before believing a result",
+            )
+        )
     config = run.config
     if config is not None:
         found += review_ledger(
@@ -295,6 +306,22 @@ def _best_params(ledger: Ledger) -> list[tuple[str, str, str]]:
             )
             rows.append((axis.path, found[axis.path], searched))
     return rows
+
+
+def objective_words(objective: Any) -> str:
+    """An objective as people write it.
+
+    >>> objective_words("sharpe"), objective_words({"metric": "loss", "direction": "minimize"})
+    ('sharpe', 'minimize loss')
+    >>> objective_words({"sharpe": 1.0, "max_drawdown": -0.5})
+    '1 × sharpe − 0.5 × max_drawdown'
+    """
+    if isinstance(objective, str):
+        return objective
+    if isinstance(objective.get("metric"), str):
+        return f"{objective.get('direction', 'maximize')} {objective['metric']}"
+    terms = " ".join(f"{'−' if weight < 0 else '+'} {abs(weight):g} × {name}" for name, weight in objective.items())
+    return terms.removeprefix("+ ")
 
 
 def metric_words(name: str, value: float | None) -> str:

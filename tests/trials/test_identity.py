@@ -434,8 +434,7 @@ def test_a_changed_mapping_has_a_changed_key() -> None:
 def test_threads_share_the_caches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Eight threads through a small cache that trims all the time: every answer right, never above the limit."""
     monkeypatch.setattr(identity, "TRIAL_KEY_LIMIT", 50)
-    monkeypatch.setattr(trial_key_cache, "limit", 50)
-    monkeypatch.setattr(trial_key_cache, "kept", 40)
+    monkeypatch.setattr(identity, "TRIAL_KEY_KEPT", 40)
     clear_caches()
     expected = {n: sha256(b'{"n":%d}' % n).hexdigest() for n in range(300)}
     wrong: list[int] = []

@@ -124,7 +124,8 @@ def _watch(folder: Path, output: Path | None, every: float) -> None:
     try:
         while True:
             run = open_run(folder)
-            count, ended = run.count, run.stop_reason is not None
+            count = run.count
+            ended = run.summary.get("trials") == count  # an earlier session's summary counts fewer
             run.close()
             if count != seen:
                 path = write_report(folder, output=output, refresh=None if ended else max(2, round(every)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -64,6 +65,20 @@ def load_callable(reference: str | Callable[..., Any]) -> Callable[..., Any]:
     if not callable(function):
         raise StrategyError(f"evaluate: {where} has no function {name!r}")
     return function  # type: ignore[no-any-return]
+
+
+def code_version(reference: str | Callable[..., Any]) -> str | None:
+    """What the code of a callable is, as a hash: of the whole file for `./file.py:function`, else of the function itself.
+
+    None where there is no source to read. A script that holds both a function and the call of `optimize` may so change
+    its budget without becoming another study.
+    """
+    if isinstance(reference, str) and (where := reference.rpartition(":")[0]).endswith(".py"):
+        return hashlib.sha256(Path(where).expanduser().read_bytes()).hexdigest()
+    try:
+        return hashlib.sha256(inspect.getsource(load_callable(reference)).encode()).hexdigest()
+    except (OSError, TypeError):
+        return None
 
 
 def wanted_arguments(function: Callable[..., Any]) -> frozenset[str]:

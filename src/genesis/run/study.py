@@ -22,6 +22,7 @@ from genesis.errors import ConfigError, ResumeError, RunFailedError
 from genesis.run.evaluate import Evaluator
 from genesis.run.events import Progress, StopReason
 from genesis.run.executors import Executor, ProcessExecutor, SerialExecutor
+from genesis.run.external import code_version
 from genesis.run.holdout import holdout_evaluator, judge_holdout
 from genesis.run.loop import Limits, Loop
 from genesis.run.proposals import Proposer
@@ -107,6 +108,8 @@ def signature(config: StudyConfig, evaluator: Evaluator) -> dict[str, Any]:
     if strategy is not None:
         found["strategy_code"] = {"id": strategy.id, "version": strategy.version}
         found["kernel"] = KERNEL_VERSION
+    if config.evaluate is not None:
+        found["evaluate_code"] = code_version(config.evaluate)
     return found
 
 
@@ -193,7 +196,7 @@ def _search(
     processes = available_cores() if workers is None else workers
     tally = Tally(run.run_id, run.max_trials, max(processes, 1))
     if progress is not None:
-        progress(tally.event("starting", 0))
+        progress(tally.event("starting", 0, message="loading; the first run on a machine compiles, later ones do not"))
     proposer = Proposer(
         space,
         sampler,

@@ -429,3 +429,17 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
         db.execute("PRAGMA max_page_count=1000000")
         store.append(batch)
         assert store.count == 500
+
+
+def test_a_history_read_in_parts_is_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are turned into columns a few at a time; where the parts meet does not show."""
+    with RunStore.create(tmp_path / "r", {}) as store:
+        store.append([stored(n, score=None if n % 3 else n / 7) for n in range(10)])
+        whole = store.history()
+        for rows in (1, 3, 5, 10):
+            monkeypatch.setattr("genesis.trials.store._CHUNK", rows)
+            parts = store.history()
+            assert (parts.keys, parts.origins) == (whole.keys, whole.origins)
+            for name in ("numbers", "generations", "states", "scores", "violation", "vectors"):
+                np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
+                assert getattr(parts, name).dtype == getattr(whole, name).dtype

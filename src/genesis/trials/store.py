@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 STATES = ("complete", "failed", "pruned")  # the code in `trials.state` is the position
 DEFAULT_CACHE_BYTES = 32 * 1024 * 1024
-_CHUNK = 50_000
+_CHUNK = 2_000  # rows at a time: what fits the processor's cache is turned into columns twice as fast as all at once
 _KEY_BYTES = 32
 _KIND = 0x47_4E_53_52  # "GNSR", SQLite's application_id
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -63,3 +64,16 @@ def test_the_probe_names_the_value_that_opens() -> None:
     )
     found = smoke(study, trials=2)
     assert "entry_conf_overall: 0.2 gives" in found.findings[0].edit
+
+
+def test_a_gate_closed_over_the_whole_range_is_opened_outside_it() -> None:
+    """When no searched value trades, the parameter that the blocking gate is named after is tried beyond its range."""
+    found = smoke(FIB)
+    words = re.search(r"set thresholds.entry_conf_overall near ([0-9.]+), where (\d+) trades", found.findings[0].edit)
+    assert words
+    opened = copy.deepcopy(FIB)
+    opened["parameters"] = {
+        "thresholds": {"entry_conf_overall": float(words.group(1))},
+        "exit": {"max_hold_bars": {"type": "grid", "values": [30, 31]}},
+    }
+    assert max(result.metrics["trades"] or 0 for result in smoke(opened, trials=2).results) == float(words.group(2))

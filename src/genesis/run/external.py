@@ -68,7 +68,7 @@ def load_callable(reference: str | Callable[..., Any]) -> Callable[..., Any]:
 
 
 def code_version(reference: str | Callable[..., Any]) -> str | None:
-    """What the code of a callable is, as a hash: of the whole file for `./file.py:function`, else of the function itself.
+    """What the code of a callable is, as a hash: of the whole file for `./file.py:function`, else of the function.
 
     None where there is no source to read. A script that holds both a function and the call of `optimize` may so change
     its budget without becoming another study.

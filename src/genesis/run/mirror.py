@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,19 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
         raise ConfigError(f"optuna: {url!r} cannot be opened: {type(error).__name__}: {error}") from error
 
 
+@contextmanager
+def opened(url: str) -> Iterator[optuna.storages.BaseStorage]:
+    """`open_storage`, its connections closed at the end."""
+    storage = open_storage(url)
+    try:
+        yield storage
+    finally:
+        engine = getattr(storage, "engine", None)
+        if engine is not None:
+            storage.remove_session()
+            engine.dispose()
+
+
 def export_optuna(run: Run, url: str, name: str | None = None, best: int | None = None) -> int:
     """Add the run's trials to an Optuna study of the same name and return how many were new.
 
@@ -57,16 +71,15 @@ def export_optuna(run: Run, url: str, name: str | None = None, best: int | None 
     """
     import optuna
 
-    storage = open_storage(url)
-    study = optuna.create_study(
-        storage=storage, study_name=name or run.run_id, direction="maximize", load_if_exists=True
-    )
-    study.set_user_attr("genesis:run", str(run.path))
-    present = {trial.user_attrs.get(NUMBER) for trial in study.get_trials(deepcopy=False)}
-    wanted = [number for number in _chosen(run, best) if number not in present]
-    space = run.space
-    for batch in _batches(wanted):
-        study.add_trials(_frozen(run, space, batch))
+    with opened(url) as storage:
+        study = optuna.create_study(
+            storage=storage, study_name=name or run.run_id, direction="maximize", load_if_exists=True
+        )
+        study.set_user_attr("genesis:run", str(run.path))
+        present = {trial.user_attrs.get(NUMBER) for trial in study.get_trials(deepcopy=False)}
+        wanted = [number for number in _chosen(run, best) if number not in present]
+        for batch in _batches(wanted):
+            study.add_trials(_frozen(run, run.space, batch))
     return len(wanted)
 
 

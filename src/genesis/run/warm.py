@@ -76,17 +76,18 @@ def _from_run(source: str) -> Iterator[tuple[Mapping[str, Any], float | None, fl
 def _from_optuna(source: str) -> Iterator[tuple[Mapping[str, Any], float | None, float, str]]:
     import optuna
 
-    from genesis.run.mirror import open_storage
+    from genesis.run.mirror import opened
 
     url, mark, name = source.removeprefix("optuna:").rpartition("#")
     if not mark or not url or not name:
         raise ConfigError(f"run.warm_start: {source!r} names no study; write optuna:sqlite:///FILE#STUDY")
-    try:
-        study = optuna.load_study(storage=open_storage(url), study_name=name)
-    except KeyError as error:
-        raise ConfigError(f"run.warm_start: no study {name!r} in {url}") from error
-    sign = 1.0 if study.direction == optuna.study.StudyDirection.MAXIMIZE else -1.0
-    for trial in study.get_trials(deepcopy=False):
-        if trial.state == optuna.trial.TrialState.COMPLETE and trial.value is not None:
-            amounts = trial.system_attrs.get("constraints") or []
-            yield trial.params, sign * trial.value, float(sum(max(0.0, one) for one in amounts)), "complete"
+    with opened(url) as storage:
+        try:
+            study = optuna.load_study(storage=storage, study_name=name)
+        except KeyError as error:
+            raise ConfigError(f"run.warm_start: no study {name!r} in {url}") from error
+        sign = 1.0 if study.direction == optuna.study.StudyDirection.MAXIMIZE else -1.0
+        for trial in study.get_trials(deepcopy=False):
+            if trial.state == optuna.trial.TrialState.COMPLETE and trial.value is not None:
+                amounts = trial.system_attrs.get("constraints") or []
+                yield trial.params, sign * trial.value, float(sum(max(0.0, one) for one in amounts)), "complete"

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tests.engine.markets import AT_OPEN, FREE, bars_of, entries, random_bars, random_signals
 
 from genesis.engine.fills import FILL, TRADE
-from genesis.engine.kernel import KERNEL_VERSION, simulate, trade
+from genesis.engine.kernel import KERNEL_VERSION, simulate
+from genesis.engine.loop import trade
 from genesis.engine.metrics import compute_metrics, measure
 from genesis.errors import ConfigError, StrategyError
 from genesis.types import Costs, Execution, Rules, Signals

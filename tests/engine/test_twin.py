@@ -114,7 +114,6 @@ def test_the_loop_stays_inside_its_arrays(tmp_path):
     """With bounds checked on every access the loop raises nothing on the random cases."""
     script = (
         "from tests.engine.test_twin import *\n"
-        "from genesis.engine.kernel import trade\n"
         "for seed in range(300):\n"
         "    bars = random_bars(seed, 1 + seed % 50, swing=0.1)\n"
         "    rules = Rules(trailing_stop_pct=0.05, max_hold_bars=seed % 4, partial_fractions=(0.4, 0.6))\n"

@@ -54,6 +54,7 @@ class PortfolioSampler:
         self._slots: dict[bytes, list[int]] = {}
         self._outside: tuple[Rank, FloatArray] | None = None
         self._early: list[float] = []
+        self._middle = 0.0
         self._own: list[tuple[Rank, bytes]] = []
         self._mark: Rank = WORST
         self._since = 0
@@ -161,6 +162,7 @@ class PortfolioSampler:
             self._known.setdefault(key, rank)
             if kind == 0 and len(self._early) < 50:
                 self._early.append(loss)
+                self._middle = float(np.median(self._early))
             arm = "local" if origin == "niche" else origin
             if arm in ARMS:
                 self._earn(ARMS.index(arm), rank, top)
@@ -234,7 +236,7 @@ class PortfolioSampler:
     def _scale(self) -> float:
         """How far the best is below the middle of the first fifty feasible points."""
         best = self.model.best
-        return float(np.median(self._early)) - best[0][1] if self._early and best and best[0][0] == 0 else 0.0
+        return self._middle - best[0][1] if self._early and best and best[0][0] == 0 else 0.0
 
     def _index(self) -> None:
         assert self.run is not None

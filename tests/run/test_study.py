@@ -131,6 +131,23 @@ def test_changed_bars_are_refused(tmp_path):
         genesis.optimize(asked, workers=0, runs_dir=tmp_path)
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "auto", "random", "grid", "brute", "optuna-random"])
+def test_no_trial_breaks_a_rule_and_a_small_space_is_tried_whole(tmp_path, sampler):
+    """Of 28 points 18 satisfy x > y: those are tried, once each, and the run says that it is exhausted."""
+    asked = study(
+        parameters={"x": {"type": "int", "low": 0, "high": 6}, "y": {"type": "int", "low": 0, "high": 3}},
+        rules=["x > y"],
+        run__sampler=sampler,
+    )
+    run = genesis.optimize(asked, workers=0, runs_dir=tmp_path)
+    points = [(result.params["x"], result.params["y"]) for result in run.store.results()]
+    assert run.stop_reason == "exhausted"
+    assert len(points) == len(set(points)) == 18
+    assert all(x > y for x, y in points)
+    again = genesis.optimize(asked, workers=0, runs_dir=tmp_path)
+    assert (again.stop_reason, again.summary["new_trials"]) == ("exhausted", 0)
+
+
 def test_a_changed_objective_is_refused(tmp_path):
     """A callable in a file that was edited is another study; the same text elsewhere in a larger budget is not."""
     file = tmp_path / "mine.py"

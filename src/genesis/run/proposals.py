@@ -171,7 +171,11 @@ class Proposer:
         snapped = self.space.snap(raw)
         moved = ~np.all((snapped == raw) | (np.isnan(snapped) & np.isnan(raw)), axis=1)
         decoded = self.space.params_of(snapped)
+        allowed = self.space.allowed(snapped)
         for row, origin in enumerate(origins):
+            if not allowed[row]:  # a sampler that finds nothing allowed may give up and propose anything
+                self.streak += 1
+                continue
             vector, params = snapped[row], decoded[row]
             key = trial_key(params)
             number = self.known.get(key)

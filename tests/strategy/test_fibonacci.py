@@ -366,6 +366,7 @@ def test_exits_are_handed_to_the_engine(market):
         ({"features": {"rsi_period": True}}, "whole number"),
         ({"htf_fib": {"entry": {"missing_policy": "skip"}}}, "pass, block"),
         ({"htf": "7x"}, "7x"),
+        ({"htf": "4h"}, "multiple of 1d"),
         ({"risk": {"risk_map": [[0.4, 1.0], [0.3, 0.5]]}}, "confidences rise"),
         ({"risk": {"risk_map": [0.4, 1.0]}}, "pairs"),
         ({"exit": {"partials": {"levels": [1.0]}}}, "one fraction for each level"),

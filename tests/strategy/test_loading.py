@@ -160,3 +160,19 @@ def test_good_signals_pass_and_are_made_uniform():
     assert made.exit.dtype == np.int8
     with pytest.raises(StrategyError, match="came as dict"):
         check_signals({"entry": [1]}, 1, "mine")
+
+
+@pytest.mark.parametrize("made", ["class", "object"])
+def test_a_backtest_checks_an_authors_strategy_however_it_comes(made, market):
+    """A class or an object with nonsense signals is refused by the backtest in the same words."""
+    import genesis
+
+    class Sevens:
+        version = "1"
+
+        def signals(self, params, features):
+            return np.full(features.n, 7)
+
+    target = Sevens if made == "class" else Sevens()
+    with pytest.raises(StrategyError, match=r"entry\[0\]"):
+        genesis.backtest(market(1, 30), target, {}, costs=genesis.Costs(fee_bps=0, slippage_bps=0))

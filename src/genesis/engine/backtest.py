@@ -75,10 +75,10 @@ def execution_of(fill: Fill, capital: float, execution: Execution | None) -> Exe
 
 
 def resolve(bars: Bars, strategy: Any, features: Features | None) -> tuple[Any, Features]:
-    """The strategy behind a reference and the features of `bars`; a strategy passes as it is."""
+    """The strategy behind a reference, checked when it is not ours, and the features of `bars`."""
     from genesis.strategy.features import Features
 
-    if isinstance(strategy, str | type) or not (hasattr(strategy, "signals") and hasattr(strategy, "version")):
+    if not type(strategy).__module__.startswith("genesis.strategy."):  # anyone else's is checked before it trades
         from genesis.strategy.base import load_strategy
 
         strategy = load_strategy(strategy)

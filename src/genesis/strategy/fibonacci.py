@@ -48,7 +48,13 @@ def resolve_higher(base: str, wanted: str) -> str | None:
     """The timeframe that the parameter `htf` means on bars of `base`; None for no higher one."""
     if wanted == "auto":
         return auto_higher(base)
-    return None if wanted == "none" else wanted
+    if wanted == "none":
+        return None
+    if not parse_timeframe(base).divides(parse_timeframe(wanted)):
+        raise StrategyError(
+            f"htf: {wanted!r} is not made of whole {base} bars; give a multiple of {base}, auto or none"
+        )
+    return wanted
 
 
 def _needs() -> tuple[Need, ...]:

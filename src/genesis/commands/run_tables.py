@@ -16,6 +16,7 @@ from genesis.run.result import Run
 from genesis.trials.codec import json_dumps
 from genesis.types import TrialResult
 
+MANY_PARAMETERS = 6  # more are cut to one line; `genesis show --trial` has them all
 SHOWN_METRICS = ("total_return", "sharpe", "max_drawdown", "trades")
 
 
@@ -118,7 +119,8 @@ def best_table(
         table.add_column(name.replace("_", " "), justify="right")
         if judged:
             table.add_column("holdout", justify="right", style="cyan")
-    table.add_column("parameters", overflow="fold")
+    many = best and len(searched if searched is not None else flat(best[0].params)) > MANY_PARAMETERS
+    table.add_column("parameters", overflow="ellipsis" if many else "fold", no_wrap=bool(many))
     for result in best:
         row = judged.get(result.number)
         cells = [f"{result.number}" if result.feasible else f"{result.number} *", number(result.score)]

@@ -17,6 +17,7 @@ from genesis.trials.codec import json_dumps
 from genesis.types import TrialResult
 
 MANY_PARAMETERS = 6  # more are cut to one line; `genesis show --trial` has them all
+MANY_WIDTH = 36
 SHOWN_METRICS = ("total_return", "sharpe", "max_drawdown", "trades")
 
 
@@ -119,8 +120,8 @@ def best_table(
         table.add_column(name.replace("_", " "), justify="right")
         if judged:
             table.add_column("holdout", justify="right", style="cyan")
-    many = best and len(searched if searched is not None else flat(best[0].params)) > MANY_PARAMETERS
-    table.add_column("parameters", overflow="ellipsis" if many else "fold", no_wrap=bool(many))
+    table.add_column("parameters", overflow="fold")
+    many = bool(best) and len(searched if searched is not None else flat(best[0].params)) > MANY_PARAMETERS
     for result in best:
         row = judged.get(result.number)
         cells = [f"{result.number}" if result.feasible else f"{result.number} *", number(result.score)]
@@ -132,7 +133,8 @@ def best_table(
                 cells.append(metric_words(name, row["holdout_metrics"].get(name)) if row else "")
         params = flat(result.params)
         varying = {path: value for path, value in params.items() if searched is None or path in searched}
-        table.add_row(*cells, params_words({short.get(path, path): value for path, value in varying.items()}))
+        words = params_words({short.get(path, path): value for path, value in varying.items()})
+        table.add_row(*cells, f"{words[:MANY_WIDTH]}…" if many and len(words) > MANY_WIDTH else words)
     if any(not result.feasible for result in best):
         table.caption = "* breaks a constraint"
     return table

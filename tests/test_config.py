@@ -430,3 +430,26 @@ def test_every_study_on_the_page_loads() -> None:
     assert len(blocks) == 3
     assert load(parse_yaml(blocks[0])).space.size == 46 * 37
     assert Space.from_spec(parse_yaml(blocks[1])).size == 32
+
+
+@pytest.mark.parametrize("path", ["constraints__min_trades", "parameters__fast__low", "parameters__fast", "objective"])
+def test_a_number_too_large_for_a_float_is_refused_by_its_path(path):
+    """An integer of 400 digits is a problem of the study, not an OverflowError."""
+    value = {"sharpe": 10**400} if path == "objective" else 10**400
+    with pytest.raises(ConfigError, match=path.split("__")[-1]):
+        load_study(changed(**{path: value}))
+
+
+@pytest.mark.parametrize("rules", [[[]], [None], [1], (1,)])
+def test_rules_that_are_not_text_are_refused(rules):
+    """A rule that YAML read as a number, a list or nothing is named, whatever else is checked."""
+    with pytest.raises(ConfigError, match="is not a list of expressions"):
+        load_study(changed(rules=rules))
+
+
+@pytest.mark.parametrize("path", ["max_trails", "run__max_trails", "run__sampler", "execution"])
+def test_a_misspelt_key_is_refused_even_if_it_is_empty(path):
+    """`max_trails:` without a value is as much a typing error as with one; only known keys count as left out."""
+    value = {"kind": None} if path in ("run__sampler", "execution") else None
+    with pytest.raises(ConfigError, match="is not a key here"):
+        load_study(changed(**{path: value}))

@@ -281,7 +281,8 @@ class _Reader:
         strategy = raw.get("evaluate") is None and raw.get("command") is None
         if isinstance(raw.get("parameters"), Mapping):
             rules = raw.get("rules")
-            self.read_space(raw["parameters"], rules if isinstance(rules, list | tuple) else (), raw.get("strategy"))
+            texts = [one for one in rules if isinstance(one, str)] if isinstance(rules, list | tuple) else []
+            self.read_space(raw["parameters"], texts, raw.get("strategy"))
         if "objective" in raw:
             self.problems += check_objective(raw["objective"], strategy)
         if isinstance(raw.get("constraints"), Mapping):

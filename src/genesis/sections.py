@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
@@ -395,3 +396,16 @@ class StudyFile(Section):
         description="How long, how wide and how the search goes.",
         examples=[{"max_trials": 500}],
     )
+
+
+def model_at(loc: Sequence[Any]) -> type[BaseModel] | None:
+    """The section at a path of keys, None where no section stands."""
+    model: type[BaseModel] = StudyFile
+    for part in loc:
+        info = model.model_fields.get(str(part))
+        candidates = [] if info is None else [info.annotation, *getattr(info.annotation, "__args__", ())]
+        inner = next((one for one in candidates if inspect.isclass(one) and issubclass(one, BaseModel)), None)
+        if inner is None:
+            return None
+        model = inner
+    return model

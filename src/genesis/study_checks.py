@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from genesis.engine.metrics import METRICS
 from genesis.errors import ConfigError, StrategyError
 from genesis.judge.scoring import objective_terms, parse_constraint
-from genesis.search.nodes import nearest_name
+from genesis.search.nodes import is_finite, nearest_name
 from genesis.search.space import Space
 from genesis.sections import StudyFile
 from genesis.strategy.loading import BUILT_IN
@@ -95,8 +94,8 @@ def check_constraints(constraints: Mapping[str, Any], strategy: bool) -> list[st
     """Limits on no metric, without a number, or on a fraction beyond 1."""
     problems: list[str] = []
     for key, limit in constraints.items():
-        if isinstance(limit, bool) or not isinstance(limit, int | float) or not math.isfinite(limit):
-            problems.append(f"constraints.{key}: {limit!r} is not a finite number; write {key}: 30, say")
+        if isinstance(limit, bool) or not isinstance(limit, int | float) or not is_finite(limit):
+            problems.append(f"constraints.{key}: {f'{limit!r}':.80} is not a finite number; write {key}: 30, say")
             continue
         try:
             metric, side = parse_constraint(str(key))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from pydantic import BaseModel
 
 from genesis.errors import ConfigError
 from genesis.search.nodes import nearest_name
-from genesis.sections import StudyFile
+from genesis.sections import StudyFile, model_at
 from genesis.study_yaml import dump_yaml
 
 
@@ -19,7 +18,7 @@ def sentence(error: Any) -> str:
     loc = [part for part in error["loc"] if not (isinstance(part, str) and part.startswith(("function-", "nullable")))]
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".") or "study"
     kind, given, context = error["type"], error.get("input"), error.get("ctx") or {}
-    section, leaf = _model_at(loc[:-1]), str(loc[-1]) if loc else ""
+    section, leaf = model_at(loc[:-1]), str(loc[-1]) if loc else ""
     if kind == "invalid_key":
         return f"{path}: is not a key here; keys are text"
     if kind == "extra_forbidden":
@@ -55,18 +54,6 @@ _ALLOWED = {
 }
 
 
-def _model_at(loc: Sequence[Any]) -> type[BaseModel] | None:
-    model: type[BaseModel] = StudyFile
-    for part in loc:
-        info = model.model_fields.get(str(part))
-        candidates = [] if info is None else [info.annotation, *getattr(info.annotation, "__args__", ())]
-        inner = next((one for one in candidates if inspect.isclass(one) and issubclass(one, BaseModel)), None)
-        if inner is None:
-            return None
-        model = inner
-    return model
-
-
 def _example(section: type[BaseModel] | None, leaf: str) -> str:
     info = section.model_fields.get(leaf) if section else None
     if info is None or not info.examples:
@@ -80,7 +67,7 @@ def _misplaced(leaf: str, known: Sequence[str]) -> str:
     if near:
         return near
     for name, info in StudyFile.model_fields.items():
-        inner = _model_at([name])
+        inner = model_at([name])
         if inner is not None and leaf in inner.model_fields and info:
             return f" (it belongs under {name})"
     return " (it belongs at the top of the file)" if leaf in StudyFile.model_fields else ""

@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel
+
+from genesis.sections import StudyFile, model_at
 
 
 def copied(value: Any) -> Any:
@@ -26,12 +29,18 @@ def without_blanks(raw: Mapping[str, Any]) -> dict[str, Any]:
 
     What is searched, limited or passed on keeps its nulls: there they may be meant.
     """
-    kept = {key: value for key, value in raw.items() if value is not None}
+    kept = _filled(raw, StudyFile)
     for path in ("data", "holdout", "costs", "execution", "run", "run.sampler", "run.pruner"):
         part = get_path(kept, path)
-        if isinstance(part, Mapping):
-            set_path(kept, path, {key: value for key, value in part.items() if value is not None})
+        section = model_at(path.split("."))
+        if isinstance(part, Mapping) and section is not None:
+            set_path(kept, path, _filled(part, section))
     return kept
+
+
+def _filled(part: Mapping[str, Any], section: type[BaseModel]) -> dict[str, Any]:
+    """A section without its own keys that are empty; an unknown key stays, to be refused."""
+    return {key: value for key, value in part.items() if value is not None or key not in section.model_fields}
 
 
 def reference_name(target: Any) -> str:

@@ -116,3 +116,13 @@ def test_the_guides_selector_takes_no_name_any_case_and_a_grid() -> None:
     assert type(select_optuna_sampler("grid", {"search_space": {"x": [1, 2]}})).__name__ == "GridSampler"
     with pytest.raises(ConfigError, match="search_space"):
         select_optuna_sampler("grid")
+
+
+def test_an_argument_that_an_optuna_sampler_only_minds_when_it_proposes_is_refused_in_words():
+    """Optuna takes `sigma0="big"` and breaks at the first model; the message names the sampler and the argument."""
+    space = Space.from_spec({"x": {"type": "float", "low": 0, "high": 1}, "y": {"type": "float", "low": 0, "high": 1}})
+    sampler = make_sampler("cmaes", {"sigma0": "big", "n_startup_trials": 1}, space, seed=1, concurrency=2, budget=10)
+    first = sampler.ask(2, 0)
+    sampler.tell(first.vectors, np.zeros(2), np.zeros(2), np.zeros(2, np.int8), first.origins)
+    with pytest.raises(ConfigError, match=r"sampler cmaes: cannot propose with sigma0='big'"):
+        sampler.ask(2, 1)

@@ -176,3 +176,11 @@ def test_a_backtest_checks_an_authors_strategy_however_it_comes(made, market):
     target = Sevens if made == "class" else Sevens()
     with pytest.raises(StrategyError, match=r"entry\[0\]"):
         genesis.backtest(market(1, 30), target, {}, costs=genesis.Costs(fee_bps=0, slippage_bps=0))
+
+
+def test_a_file_that_exits_while_it_is_imported_is_an_error_of_the_strategy(tmp_path):
+    """`sys.exit()` at the top of a strategy file does not end Genesis without a word."""
+    file = tmp_path / "leaves.py"
+    file.write_text("import sys\nsys.exit(3)\n")
+    with pytest.raises(StrategyError, match=r"importing leaves.py raised SystemExit: 3"):
+        load_strategy(f"{file}:Any")

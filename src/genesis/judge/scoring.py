@@ -63,10 +63,18 @@ def objective_terms(objective: Objective) -> tuple[tuple[str, float], ...]:
         return _directed(objective)
     terms = []
     for name, weight in objective.items():
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight) or not weight:
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not _usable(weight):
             raise ConfigError(f"objective.{name}: weight {weight!r} is not a finite number other than 0; use 1.0, say")
         terms.append((str(name), float(weight)))
     return tuple(terms)
+
+
+def _usable(weight: float) -> bool:
+    """Whether a weight is finite as a float, which an integer of 400 digits is not, and not 0."""
+    try:
+        return math.isfinite(weight) and weight != 0
+    except OverflowError:
+        return False
 
 
 @lru_cache(maxsize=1_024)

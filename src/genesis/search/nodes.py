@@ -72,6 +72,14 @@ def json_text(value: Any) -> str:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
+def is_finite(value: float) -> bool:
+    """Whether a number is finite as a float: not NaN, not infinite, and no integer of 400 digits."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def plain_value(value: Any) -> Any:
     """Return a value as JSON can say it: tuples become lists, NumPy scalars Python ones, -0.0 becomes 0.0.
 
@@ -298,8 +306,9 @@ class _Leaf:
         elif isinstance(value, bool) or not isinstance(value, int | float):
             hint = "; remove the quotes" if isinstance(value, str) else ""
             self.problem(f"{key}={value!r} is not {what}{hint}")
-        elif not math.isfinite(value):
-            self.problem(f"{key}={value!r} is not finite; give a bound that is")
+        elif not is_finite(value):
+            shown = f"{value!r:.40}"
+            self.problem(f"{key}={shown} is not finite; give a bound that is")
         elif integer and isinstance(value, float):
             if self.lenient and value.is_integer():
                 self.note(f"{key}={value!r} was read as {int(value)}")

@@ -48,10 +48,19 @@ class OptunaSampler:
     the generation. Every generation, resumed or not, reseeds, so both go the same way.
     """
 
-    def __init__(self, name: str, sampler: optuna.samplers.BaseSampler, space: SpaceLike, *, seed: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        sampler: optuna.samplers.BaseSampler,
+        space: SpaceLike,
+        *,
+        seed: int,
+        arguments: Mapping[str, Any] | None = None,
+    ) -> None:
         import optuna
 
         self.name = name
+        self.arguments = dict(arguments or {})
         self.space = space
         self.seed = seed
         self.cells = Cells(space.columns)
@@ -68,7 +77,7 @@ class OptunaSampler:
             self._reseed(generation, attempt)
             for i in range(count):
                 for _ in range(_RULE_TRIES):
-                    trial, vector = self._one()
+                    trial, vector = self._asked()
                     if not len(self.space.rules) or self.space.allowed(vector[None, :])[0]:
                         break
                     self._finish(trial, vector, np.nan, np.inf, FAILED)
@@ -83,6 +92,17 @@ class OptunaSampler:
             rng = getattr(lazy, "rng", None)
             if isinstance(rng, np.random.RandomState):
                 rng.seed(seed)
+
+    def _asked(self) -> tuple[Any, FloatArray]:
+        try:
+            return self._one()
+        except (TypeError, ValueError, ArithmeticError, AttributeError, AssertionError) as exc:
+            given = ", ".join(f"{key}={f'{value!r}':.40}" for key, value in self.arguments.items())
+            if not given:
+                raise
+            raise ConfigError(
+                f"sampler {self.name}: cannot propose with {given} ({exc}); mend or leave out run.sampler.kwargs"
+            ) from exc
 
     def _one(self) -> tuple[Any, FloatArray]:
         trial = self._study.ask(self._distributions) if self._always else self._study.ask()

@@ -90,7 +90,8 @@ def make_sampler(
         raise unknown("sampler", name, SAMPLERS)
     from genesis.search.optuna_bridge import OptunaSampler
 
-    return OptunaSampler(name, select_optuna_sampler(name, given, concurrency=concurrency, seed=seed), space, seed=seed)
+    made = select_optuna_sampler(name, given, concurrency=concurrency, seed=seed)
+    return OptunaSampler(name, made, space, seed=seed, arguments=given)
 
 
 def tpe_options(given: Mapping[str, Any], concurrency: int) -> Any:

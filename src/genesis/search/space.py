@@ -18,7 +18,16 @@ from genesis.errors import SpaceError
 from genesis.search.asking import ask, distribution, question_for
 from genesis.search.conditions import apply_conditions, condition_order, said
 from genesis.search.counting import Enumeration, endless
-from genesis.search.nodes import Column, json_text, nearest_name, parse, plain_value, raise_problems, same_value
+from genesis.search.nodes import (
+    Column,
+    is_finite,
+    json_text,
+    nearest_name,
+    parse,
+    plain_value,
+    raise_problems,
+    same_value,
+)
 from genesis.search.rules import Rule
 from genesis.search.steps import STEP_DECIMALS, StepGrid, step_decimals
 from genesis.types import FloatArray
@@ -383,6 +392,11 @@ class Space:
             for path in rule.paths:
                 if path in self.fixed:
                     value = self.fixed[path]
+                    if type(value) is int and not is_finite(value):
+                        problems.append(
+                            f"{path}: a number of {len(str(value))} digits cannot be compared; write a smaller one"
+                        )
+                        continue
                     constants[path] = float(value) if type(value) is int else value
                 elif path not in self._position:
                     known = [*self.paths, *self.fixed]

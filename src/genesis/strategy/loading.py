@@ -80,7 +80,7 @@ def _run_file(file: Path, version: str, ref: str) -> ModuleType:
         spec.loader.exec_module(module)
     except BaseException as error:
         del sys.modules[name]
-        if not isinstance(error, Exception):
+        if not isinstance(error, Exception | SystemExit):
             raise
         raise StrategyError(f"{ref}: importing {file.name} raised {type(error).__name__}: {error}") from error
     return module

@@ -17,11 +17,11 @@ from genesis.run.proposals import Proposer
 from genesis.run.restored import Values
 from genesis.run.resume import restore
 from genesis.run.tally import Tally
-from genesis.run.worker import failed_result
+from genesis.run.worker import failed_result, run_trial
 from genesis.search.samplers import make_sampler
 from genesis.search.space import Space
-from genesis.trials.store import RunStore
-from genesis.types import TrialResult
+from genesis.trials.store import RunStore, Stored
+from genesis.types import TrialResult, TrialSpec
 
 SPEC = {
     "x": {"type": "float", "low": -1.0, "high": 1.0, "step": 0.05},
@@ -313,3 +313,23 @@ def test_the_best_is_feasible_first_then_largest_then_earliest():
 
 def evaluate_spec(number, value):
     return TrialResult(number=number, generation=0, key="k", params={}, state="complete", score=value, metrics={})
+
+
+class UnprintableError(Exception):
+    def __str__(self):
+        raise ValueError("no words")
+
+
+@pytest.mark.parametrize("error", [RuntimeError("lone \udcff half"), UnprintableError(), SystemExit(3)])
+def test_whatever_a_trial_raises_becomes_a_result_that_can_be_kept(error, tmp_path):
+    """A message of odd characters, or none that can be made, is that trial's failure and never the run's."""
+
+    def raises(spec, report=None):
+        raise error
+
+    spec = TrialSpec(number=0, generation=0, key="00" * 32, params={"n": 1}, seed=1)
+    result = run_trial(raises, spec, None)
+    assert result.state == "failed"
+    with RunStore.create(tmp_path / "run", {}) as store:
+        store.append([Stored(result, np.zeros(1), "tpe")])
+        assert type(error).__name__ in store.result(0).traceback

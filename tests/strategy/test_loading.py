@@ -184,3 +184,23 @@ def test_a_file_that_exits_while_it_is_imported_is_an_error_of_the_strategy(tmp_
     file.write_text("import sys\nsys.exit(3)\n")
     with pytest.raises(StrategyError, match=r"importing leaves.py raised SystemExit: 3"):
         load_strategy(f"{file}:Any")
+
+
+def test_a_strategy_cannot_write_into_the_market(market):
+    """Bars are shared by all trials of a process: an author's code gets them read-only, and reads the same values."""
+
+    class Writes:
+        version = "1"
+
+        def signals(self, params, features):
+            assert features.bars.close.tolist() == bars.close.tolist()
+            assert features.bars.fingerprint == bars.fingerprint
+            place = features.higher("1w").bars if params["higher"] else features.bars
+            place.close[:] = 1.0
+
+    bars = market(1, 60)
+    before = bars.close.tolist()
+    for higher in (False, True):
+        with pytest.raises(ValueError, match="read-only"):
+            load_strategy(Writes).signals({"higher": higher}, Features(bars))
+    assert bars.close.tolist() == before

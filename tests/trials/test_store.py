@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -443,3 +444,15 @@ def test_a_history_read_in_parts_is_the_whole(tmp_path: Path, monkeypatch: pytes
             for name in ("numbers", "generations", "states", "scores", "violation", "vectors"):
                 np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
                 assert getattr(parts, name).dtype == getattr(whole, name).dtype
+
+
+def test_a_record_that_is_no_json_is_a_corrupt_store(tmp_path):
+    """Damage inside a page that SQLite still reads is named as damage, with the folder and what to do."""
+    with RunStore.create(tmp_path / "run", {"seed": 1}) as store:
+        store.set_meta("summary", {"trials": 1})
+    with sqlite3.connect(tmp_path / "run" / "run.db") as db:
+        db.execute("UPDATE meta SET value = x'7bca22'")
+    with RunStore.open(tmp_path / "run", read_only=True) as store:
+        for read in (lambda: store.study, lambda: store.meta("summary")):
+            with pytest.raises(CorruptStoreError, match=r"cannot be read.*restore run\.db"):
+                read()

@@ -161,6 +161,14 @@ class Bars:
         object.__setattr__(part, "_cache", {})
         return part
 
+    def sealed(self) -> Bars:
+        """The same bars as read-only arrays on the same memory: what code of others is given."""
+        part = self.slice(0, len(self))
+        for name in ("time", *COLUMNS):
+            getattr(part, name).setflags(write=False)
+        object.__setattr__(part, "_cache", self._cache)
+        return part
+
     def between(self, start: int | None, stop: int | None) -> Bars:
         """The bars that open at or after `start` and before `stop` (UTC ns; None is no bound), as views."""
         low = 0 if start is None else int(np.searchsorted(self.time, start, side="left"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,7 +17,7 @@ from genesis.judge.scoring import score_metrics
 from genesis.market.bars import Bars
 from genesis.market.catalog import data_home, load_window
 from genesis.run.external import BadOutcomeError, Metrics, call, load_callable, run_command, wanted_arguments
-from genesis.run.worker import Report, failed_result
+from genesis.run.worker import Report, described, failed_result
 from genesis.settings import read_settings
 from genesis.strategy.authored import Authored
 from genesis.strategy.base import load_strategy
@@ -162,7 +161,7 @@ class Evaluator:
         except BadOutcomeError as error:
             return failed_result(spec, str(error))
         except Exception as error:  # noqa: BLE001 - whatever a user's code raises is a result, not the run's end
-            return failed_result(spec, f"{type(error).__name__}: {error}", traceback.format_exc(limit=-20))
+            return failed_result(spec, *described(error))
 
     def _run_strategy(self, loaded: _Loaded, spec: TrialSpec, report: Report | None) -> TrialResult:
         config = self.config

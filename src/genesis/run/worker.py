@@ -37,9 +37,23 @@ def failed_result(spec: TrialSpec, reason: str, trace: str | None = None) -> Tri
         state="failed",
         score=None,
         metrics={},
-        reason=reason,
-        traceback=trace,
+        reason=_storable(reason),
+        traceback=None if trace is None else _storable(trace),
     )
+
+
+def described(error: BaseException) -> tuple[str, str]:
+    """An exception as one line and its traceback, whatever its author made of its message."""
+    try:
+        words = str(error)
+    except Exception:  # noqa: BLE001 - an author's __str__ may raise as well
+        words = "its message cannot be read"
+    return f"{type(error).__name__}: {words}", traceback.format_exc(limit=-20)
+
+
+def _storable(text: str) -> str:
+    """The text with what UTF-8 cannot hold (lone surrogates, as in odd file names) written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def run_trial(evaluate: Evaluate, spec: TrialSpec, report: Report | None) -> TrialResult:
@@ -47,7 +61,11 @@ def run_trial(evaluate: Evaluate, spec: TrialSpec, report: Report | None) -> Tri
     try:
         return evaluate(spec, report)
     except Exception as error:  # noqa: BLE001 - anything a user's code raises is a result
-        return failed_result(spec, f"{type(error).__name__}: {error}", traceback.format_exc(limit=-20))
+        return failed_result(spec, *described(error))
+    except KeyboardInterrupt as error:
+        if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # a real Ctrl-C, in the coordinator's own process
+            raise
+        return failed_result(spec, *described(error))
     except SystemExit as error:
         return failed_result(spec, f"the trial called sys.exit({error.code!r})", traceback.format_exc(limit=-20))
 

@@ -40,6 +40,7 @@ class Authored:
     def signals(self, params: Params, features: Features) -> Signals:
         """The author's signals, checked; an exception of theirs passes through unchanged, with its traceback."""
         made = self._make()
+        features = features.sealed
         if self.way == "signals":
             return check_signals(made.signals(params, features), features.n, self.ref)
         if self.way == "signal":

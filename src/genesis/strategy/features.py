@@ -138,6 +138,11 @@ class Features:
         self._market = "" if cache is None else bars.fingerprint
         self._higher: dict[str, HigherFeatures] = {}
 
+    @cached_property
+    def sealed(self) -> Features:
+        """These features with read-only bars, for an author's code."""
+        return SealedFeatures(self)
+
     @property
     def cache(self) -> FeatureCache:
         """Where the arrays are kept."""
@@ -187,6 +192,29 @@ class Features:
         return found
 
 
+class SealedFeatures(Features):
+    """Features as an author's code is given them: its bars are read-only, so that no trial changes the next one's.
+
+    The arrays are those of `inner`, whose own bars stay writable for the compiled functions, which know one kind.
+    """
+
+    def __init__(self, inner: Features) -> None:
+        self._inner = inner
+        self.bars = inner.bars.sealed()
+        self.n = inner.n
+        self._cache = inner._cache
+        self._market = inner._market
+        self._higher = inner._higher
+
+    def fetch(self, name: str, *values: int) -> FloatArray:
+        """`get` with checked values in the table's order."""
+        return self._inner.fetch(name, *values)
+
+    def higher(self, timeframe: str) -> HigherFeatures:
+        """The same features on a higher timeframe, as of its last bar closed at each bar's close."""
+        return self._inner.higher(timeframe)
+
+
 class HigherFeatures:
     """Features of the resampled bars, spread over the base bars: float64[n], NaN before the first closed higher bar."""
 
@@ -195,10 +223,11 @@ class HigherFeatures:
 
         self.base = base
         self.timeframe = timeframe
-        self.bars = resample(base.bars, timeframe)
-        self.index: IntArray = align_closed(base.bars, self.bars)
+        own = resample(base.bars, timeframe)
+        self.bars = own.sealed()
+        self.index: IntArray = align_closed(base.bars, own)
         # The arrays of the higher bars live beside the base's in the same cache, under the base market's name.
-        self.raw = Features(self.bars, cache=base.cache)
+        self.raw = Features(own, cache=base.cache)
         self.raw._market = f"{base._market}>{timeframe}"
 
     def get(self, name: str, **params: int) -> FloatArray:

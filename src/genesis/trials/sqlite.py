@@ -173,7 +173,7 @@ class Database:
                 self._tune(connection)
                 if not ours:
                     connection.close()
-                    raise CorruptStoreError(f"{self.path}: holds no tables; nothing was ever stored in it")
+                    raise CorruptStoreError(f"{self.path}: holds no tables; nothing was ever stored in it, remove it")
                 return connection
         raise AssertionError("unreachable")
 

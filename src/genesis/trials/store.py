@@ -197,7 +197,8 @@ class RunStore:
     def study(self) -> dict[str, Any]:
         """The study this run was created with."""
         study = self.meta("study")
-        assert isinstance(study, dict)
+        if not isinstance(study, dict):
+            raise CorruptStoreError(f"{self.run_dir}: its study cannot be read; restore run.db from a copy")
         return study
 
     @property
@@ -282,7 +283,7 @@ class RunStore:
 
     def events(self) -> list[dict[str, Any]]:
         """Every event, in the order it was recorded."""
-        return [json_loads(body) for (body,) in self._rows("SELECT body FROM events ORDER BY id")]
+        return [self._parse(body, "an event") for (body,) in self._rows("SELECT body FROM events ORDER BY id")]
 
     def snapshot(self) -> tuple[int, bytes] | None:
         """The last sampler snapshot and its generation."""
@@ -298,7 +299,15 @@ class RunStore:
     def meta(self, key: str) -> Any:
         """The JSON value kept under a name; None if there is none."""
         raw = self._meta_raw(key)
-        return None if raw is None else json_loads(raw)
+        return None if raw is None else self._parse(raw, f"its record {key!r}")
+
+    def _parse(self, raw: bytes | str, what: str) -> Any:
+        try:
+            return json_loads(raw)
+        except ValueError as exc:
+            raise CorruptStoreError(
+                f"{self.run_dir}: {what} cannot be read ({exc}); restore run.db from a copy or start a new run"
+            ) from exc
 
     def claim(self, keys: Sequence[str], generation: int) -> list[bool]:
         """For each key: True if it is now claimed, False if it is stored or claimed already. One transaction."""

@@ -407,3 +407,23 @@ def test_ctrl_c_ends_cleanly_and_resumes(tmp_path, number):
     end = genesis.optimize(config, workers=2, runs_dir=tmp_path / "runs", flags={"run.max_trials": 160})
     whole = genesis.optimize(config, workers=0, runs_dir=tmp_path / "whole", flags={"run.max_trials": 160})
     assert rows(end.path) == rows(whole.path)
+
+
+def test_the_finalists_trade_differently(tmp_path):
+    """A trial that trades exactly like a better one gives its place among the finalists to the next."""
+    study_of_likes = study(
+        MARKET,
+        data={"source": "sample:IBM", "start": "2003-01-01", "end": "2006-12-31", "warmup_bars": 150},
+        holdout={"start": "2007-01-01", "end": "2007-12-31"},
+        strategy="fibonacci",
+        parameters={
+            "ltf_fib.entry.tolerance_atr": {"type": "float", "low": 4.0, "high": 6.0, "step": 0.05},
+            "thresholds.entry_conf_overall": {"type": "float", "low": 0.3, "high": 0.4, "step": 0.05},
+        },
+    )
+    run = genesis.optimize(study_of_likes, workers=0, runs_dir=tmp_path)
+    assert run.behaviours < run.count
+    hashes = [run.trial(row["number"]).fills_hash for row in run.holdout]
+    assert len(hashes) == len(set(hashes)) > 1
+    assert run.holdout[0]["number"] == run.best.number
+    assert [one.number for one in run.top(len(hashes), distinct=True)] == [row["number"] for row in run.holdout]

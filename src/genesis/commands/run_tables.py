@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from genesis.errors import StoreError
 from genesis.report.terminal import budget_words, counts_words, duration, number, params_words
 from genesis.run.proposals import CAUSES
 from genesis.run.result import Run
@@ -17,7 +18,7 @@ from genesis.trials.codec import json_dumps
 from genesis.types import TrialResult
 
 MANY_PARAMETERS = 6  # more are cut to one line; `genesis show --trial` has them all
-MANY_WIDTH = 36
+MANY_WIDTH = 100
 SHOWN_METRICS = ("total_return", "sharpe", "max_drawdown", "trades")
 
 
@@ -74,15 +75,18 @@ def print_run(run: Run, console: Console, *, top: int = 10) -> None:
     """A run's state, its best trials with the holdout beside them, and what the search cost."""
     states = run.states()
     console.print(Text(f"{run.run_id}: {run.count:,} trials kept in {run.path}", style="bold"))
-    shown = run.top(top)
+    shown = run.top(top, distinct=True)
     if shown:
-        console.print(best_table(shown, run.holdout, {column.path for column in run.space.columns}))
+        console.print(best_table(shown, run.holdout))
+        console.print(parameters_table(shown, {column.path for column in run.space.columns}))
         if not shown[0].feasible:
             broken = ", ".join(one.name for one in shown[0].violations)
             console.print(Text(f"No trial keeps every constraint; the nearest breaks {broken}.", style="yellow"))
     else:
         console.print(Text("No trial has a score.", style="yellow"))
     facts = [("states", counts_words(states.items()))]
+    if states["failed"] or (run.count and not shown):
+        facts.append(("why", _commonest_reason(run)))
     if run.duplicates:
         words = "; ".join(f"{count:,} {CAUSES.get(cause, cause)}" for cause, count in run.duplicates.items())  # type: ignore[call-overload]
         facts.append(("not run twice", words))
@@ -99,45 +103,74 @@ def print_run(run: Run, console: Console, *, top: int = 10) -> None:
     console.print(grid)
 
 
-def best_table(
-    best: Sequence[TrialResult], holdout: Iterable[Mapping[str, Any]], searched: Collection[str] | None = None
-) -> Table:
-    """The best trials, each metric in sample, and out of sample where the trial is a finalist.
+def _commonest_reason(run: Run) -> str:
+    """Why trials failed (or, if none failed, have no score): the commonest reason among the first 200, and where."""
+    history = run.store.history()
+    failed = [int(number) for number in history.numbers[history.states == 1][:200]]
+    silent = failed or [int(number) for number in history.numbers[:200]]
+    reasons: dict[str, list[int]] = {}
+    for result in map(run.trial, silent):
+        reasons.setdefault(result.reason or "no score", []).append(result.number)
+    words, numbers = max(reasons.items(), key=lambda item: len(item[1]))
+    return f"{words.strip()[:300]} (trial {numbers[0]}; genesis show {run.path} --trial {numbers[0]} has it whole)"
 
-    `searched` are the dotted paths of the parameters to show; all of them if None.
-    """
+
+def best_table(best: Sequence[TrialResult], holdout: Iterable[Mapping[str, Any]]) -> Table:
+    """The best trials, each metric in sample, and out of sample where the trial is a finalist."""
     judged = {row["number"]: row for row in holdout}
     common = set.intersection(*(set(result.metrics) for result in best)) if best else set()
     metrics = [name for name in SHOWN_METRICS if name in common] or sorted(common)[:4]
     metrics = [name for name in metrics if any(result.metrics[name] != result.score for result in best)]
-    short = _short_names(flat(best[0].params)) if best else {}
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
     table.add_column("trial", justify="right")
-    table.add_column("score", justify="right")
-    if judged:
-        table.add_column("score\nholdout", justify="right", style="cyan")
-    for name in metrics:
-        table.add_column(name.replace("_", " "), justify="right")
+    for name in ("score", *(name.replace("_", " ") for name in metrics)):
+        table.add_column(name, justify="right")
         if judged:
             table.add_column("holdout", justify="right", style="cyan")
-    table.add_column("parameters", overflow="fold")
-    many = bool(best) and len(searched if searched is not None else flat(best[0].params)) > MANY_PARAMETERS
     for result in best:
         row = judged.get(result.number)
-        cells = [f"{result.number}" if result.feasible else f"{result.number} *", number(result.score)]
+        cells = [_numbered(result), number(result.score)]
         if judged:
             cells.append(number(row["holdout_score"]) if row else "")
         for name in metrics:
             cells.append(metric_words(name, result.metrics.get(name)))
             if judged:
                 cells.append(metric_words(name, row["holdout_metrics"].get(name)) if row else "")
-        params = flat(result.params)
-        varying = {path: value for path, value in params.items() if searched is None or path in searched}
-        words = params_words({short.get(path, path): value for path, value in varying.items()})
-        table.add_row(*cells, f"{words[:MANY_WIDTH]}…" if many and len(words) > MANY_WIDTH else words)
+        table.add_row(*cells)
     if any(not result.feasible for result in best):
         table.caption = "* breaks a constraint"
     return table
+
+
+def parameters_table(best: Sequence[TrialResult], searched: Collection[str] | None = None) -> Table:
+    """The same trials' parameters, a column each; in one column of words when there are many.
+
+    `searched` are the dotted paths to show; all of them if None.
+    """
+    rows = [{p: v for p, v in flat(one.params).items() if searched is None or p in searched} for one in best]
+    paths = list(dict.fromkeys(path for row in rows for path in row))
+    short = _short_names(dict.fromkeys(paths))
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    table.add_column("trial", justify="right")
+    if len(paths) > MANY_PARAMETERS:
+        table.add_column("parameters", overflow="fold")
+        for result, row in zip(best, rows, strict=True):
+            words = params_words({short[path]: value for path, value in row.items()})
+            table.add_row(_numbered(result), f"{words[:MANY_WIDTH]}…" if len(words) > MANY_WIDTH else words)
+        return table
+    for path in paths:
+        table.add_column(short[path], justify="right", overflow="fold")
+    for result, row in zip(best, rows, strict=True):
+        table.add_row(_numbered(result), *(_value_words(row[path]) if path in row else "" for path in paths))
+    return table
+
+
+def _value_words(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _numbered(result: TrialResult) -> str:
+    return f"{result.number}" if result.feasible else f"{result.number} *"
 
 
 def flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -173,13 +206,32 @@ def metric_words(name: str, value: float | None) -> str:
     return f"{value:,.0f}" if name == "trades" else number(value)
 
 
+def run_line(run: Run) -> dict[str, Any]:
+    """A run as one JSON-able line of a list; with `error` in place of its facts where it cannot be read."""
+    try:
+        best = run.top(1)
+        return {
+            "run_id": run.run_id,
+            "path": str(run.path),
+            "trials": run.count,
+            "stop_reason": run.stop_reason,
+            "best": best[0].score if best else None,
+        }
+    except StoreError as error:
+        return {"run_id": run.path.name, "path": str(run.path), "error": str(error)}
+
+
 def runs_table(runs: Sequence[Run]) -> Table:
     """One row per kept run."""
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
     for name, justify in (("run", "left"), ("trials", "right"), ("best", "right"), ("stopped", "left"), ("of", "left")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     for run in runs:
-        best = run.top(1)
+        try:
+            best = run.top(1)
+        except StoreError as error:
+            table.add_row(run.path.name, "–", "–", "cannot be read", str(error))
+            continue
         signature = run.study.get("signature", {})
         what = signature.get("strategy") or signature.get("evaluate") or " ".join(signature.get("command") or ())
         table.add_row(

@@ -16,13 +16,31 @@ if TYPE_CHECKING:
 META = "holdout"
 
 
-def finalists(store: RunStore, count: int) -> list[int]:
-    """The numbers of the best trials: feasible ones first, then by score, then the earlier."""
+LOOKED_AT = 20  # results read per finalist wanted, before trials that trade alike are taken as they come
+
+
+def finalists(store: RunStore, count: int, *, distinct: bool = False) -> list[int]:
+    """The numbers of the best trials: feasible ones first, then by score, then the earlier.
+
+    With `distinct`, a trial whose fills are those of a better one gives its place to the next: judging the same
+    trades twice says nothing new.
+    """
     history = store.history()
     scored = (history.states == STATES.index("complete")) & ~np.isnan(history.scores)
     index = np.flatnonzero(scored)
     order = np.lexsort((history.numbers[index], -history.scores[index], history.violation[index] > 0))
-    return [int(history.numbers[i]) for i in index[order[:count]]]
+    numbers = [int(number) for number in history.numbers[index[order[: count * (LOOKED_AT if distinct else 1)]]]]
+    if not distinct:
+        return numbers
+    chosen: list[int] = []
+    seen: set[str] = set()
+    for result in store.results(numbers):
+        if result.fills_hash is None or result.fills_hash not in seen:
+            chosen.append(result.number)
+            seen.add(result.fills_hash or "")
+        if len(chosen) == count:
+            break
+    return chosen
 
 
 def holdout_evaluator(config: StudyConfig) -> Evaluator | None:
@@ -40,7 +58,7 @@ def judge_holdout(evaluator: Evaluator, store: RunStore) -> list[dict[str, Any]]
     Features warm up on the bars before the window; no entry is decided before it.
     """
     assert evaluator.config.holdout is not None
-    top = finalists(store, evaluator.config.holdout.top_n)
+    top = finalists(store, evaluator.config.holdout.top_n, distinct=True)
     rows = [_row(evaluator(_spec(result)), result) for result in store.results(top)]
     store.set_meta(META, {"trials": store.count, "finalists": rows})
     return rows

@@ -81,9 +81,12 @@ class Run:
             )
         return self.store.result(numbers[0])
 
-    def top(self, count: int = 10) -> list[TrialResult]:
-        """The best trials, best first; fewer when fewer have a score."""
-        return list(self.store.results(finalists(self.store, count)))
+    def top(self, count: int = 10, *, distinct: bool = False) -> list[TrialResult]:
+        """The best trials, best first; fewer when fewer have a score.
+
+        `distinct` skips those whose fills are those of a better one.
+        """
+        return list(self.store.results(finalists(self.store, count, distinct=distinct)))
 
     def trials(self) -> pd.DataFrame:
         """One row per trial in trial order: number, state, score, …, `params_<path>` and `metrics_<name>` columns."""
@@ -152,7 +155,7 @@ def open_run(path: str | os.PathLike[str], *, runs_dir: str | os.PathLike[str] =
     for folder in (Path(path), Path(runs_dir) / path):
         if (folder / "run.db").is_file():
             return Run(folder)
-    there = ", ".join(run.run_id for run in list_runs(runs_dir)) or "none"
+    there = ", ".join(run.path.name for run in list_runs(runs_dir)) or "none"
     raise StoreError(f"{path}: no run is kept there; runs in {runs_dir}: {there}")
 
 

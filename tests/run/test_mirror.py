@@ -120,3 +120,42 @@ def test_a_real_postgresql_server_takes_a_run(run, tmp_path):
             assert study.best_trial.value is not None
     finally:
         server.cleanup()
+
+
+def test_trials_written_at_once_are_those_optuna_writes_itself(run, url, load, monkeypatch):
+    """The quick way and `Study.add_trials` leave equal trials, to the field."""
+    export_optuna(run, url, "quick")
+    monkeypatch.setattr("genesis.run.mirror_write.KNOWN_VERSIONS", ("0.0",))
+    export_optuna(run, url, "slow")
+    quick, slow = (load(url, name).trials for name in ("quick", "slow"))
+    assert len(quick) == 40
+    for one, other in zip(quick, slow, strict=True):
+        for field in ("number", "state", "values", "params", "distributions", "user_attrs", "system_attrs"):
+            assert getattr(one, field) == getattr(other, field), field
+        assert (one.datetime_start, one.datetime_complete) == (other.datetime_start, other.datetime_complete)
+        assert one.intermediate_values == other.intermediate_values
+
+
+def test_a_torn_journal_line_is_cut_and_recorded(run, tmp_path, load):
+    """What a killed writer left is moved aside, the study says so, and the journal goes on readable."""
+    file = tmp_path / "torn.log"
+    url = f"journal:{file}"
+    export_optuna(run, url, best=5)
+    torn = b'{"op_code":4,"worker_id":"gone'
+    with file.open("ab") as journal:
+        journal.write(torn)
+    export_optuna(run, url)
+    study = load(url)
+    assert len(study.trials) == 40
+    assert study.user_attrs["genesis:torn"] == [len(torn)]
+    assert (tmp_path / "torn.log.torn").read_bytes() == torn + b"\n"
+
+
+def test_another_runs_study_is_left_alone(run, url, tmp_path):
+    """A study of the same name that follows another run, or minimizes, is refused and not mixed."""
+    export_optuna(run, url)
+    other = genesis.optimize(
+        {**STUDY, "evaluate": f"{tmp_path / 'objective.py'}:sphere"}, workers=0, runs_dir=tmp_path / "others"
+    )
+    with pytest.raises(ConfigError, match="not of this run"):
+        export_optuna(other, url)

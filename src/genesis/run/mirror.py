@@ -11,6 +11,7 @@ import numpy as np
 
 from genesis.errors import ConfigError, MissingExtraError
 from genesis.run.holdout import finalists
+from genesis.run.mirror_write import add_finished, cut_torn_line
 from genesis.run.result import Run
 from genesis.search.space import Space
 
@@ -67,20 +68,51 @@ def export_optuna(run: Run, url: str, name: str | None = None, best: int | None 
 
     Trials that are there already (by their number here) are left alone, so that an export may be repeated while the run
     goes on. With `best` only the best ones go, and as many others spread evenly over the run. A larger score is better;
-    violated constraints become Optuna's constraint values.
-    """
-    import optuna
+    violated constraints become Optuna's constraint values. A journal's torn last line is cut first, kept in
+    `FILE.torn`, and the study's `genesis:torn` says how many bytes it had.
 
+    Raises `ConfigError` when the storage cannot be opened, or when its study of this name is of something else.
+    """
+    torn = cut_torn_line(url.removeprefix("journal:")) if url.startswith("journal:") else 0
     with opened(url) as storage:
-        study = optuna.create_study(
-            storage=storage, study_name=name or run.run_id, direction="maximize", load_if_exists=True
-        )
-        study.set_user_attr("genesis:run", str(run.path))
-        present = {trial.user_attrs.get(NUMBER) for trial in study.get_trials(deepcopy=False)}
-        wanted = [number for number in _chosen(run, best) if number not in present]
+        mirror = Mirror(run, storage, name)
+        if torn:
+            mirror.study.set_user_attr("genesis:torn", [*mirror.study.user_attrs.get("genesis:torn", []), torn])
+        return mirror.catch_up(best)
+
+
+class Mirror:
+    """A run and the Optuna study that follows it; `catch_up` adds what is new."""
+
+    def __init__(self, run: Run, storage: optuna.storages.BaseStorage, name: str | None = None) -> None:
+        import optuna
+
+        self.run = run
+        self.storage = storage
+        name = name or run.run_id
+        maximize = optuna.study.StudyDirection.MAXIMIZE
+        self.study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
+        attrs = self.study.user_attrs
+        if (
+            self.study.directions != [maximize]
+            or attrs.get("genesis:created", run.study["created"]) != (run.study["created"])
+        ):
+            raise ConfigError(
+                f"optuna: the storage has another study {name!r}, not of this run; choose another name (--name), or "
+                "delete that study"
+            )
+        if "genesis:created" not in attrs:
+            self.study.set_user_attr("genesis:run", str(run.path))
+            self.study.set_user_attr("genesis:created", run.study["created"])
+        self.present = {trial.user_attrs.get(NUMBER) for trial in self.study.get_trials(deepcopy=False)}
+
+    def catch_up(self, best: int | None = None) -> int:
+        """Add the trials that the study does not have yet and return how many there were."""
+        wanted = [number for number in _chosen(self.run, best) if number not in self.present]
         for batch in _batches(wanted):
-            study.add_trials(_frozen(run, run.space, batch))
-    return len(wanted)
+            add_finished(self.study, self.storage, _frozen(self.run, self.run.space, batch))
+            self.present.update(batch)
+        return len(wanted)
 
 
 def _chosen(run: Run, best: int | None) -> list[int]:

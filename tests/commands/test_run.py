@@ -117,3 +117,35 @@ def test_every_command_has_help():
     """Each command of the group explains itself."""
     for name in ("run", "resume", "show", "list", "export", "demo"):
         assert len(call(name, "--help")) > 200
+
+
+def test_a_run_that_cannot_be_read_is_listed_beside_those_that_can(folder):
+    """One damaged store does not hide the others, in the table and in JSON."""
+    runs = folder / "runs"
+    document("run", folder / "study.yaml", "--workers", 0, "--runs-dir", runs, "--max-trials", 9)
+    (runs / "broken").mkdir()
+    (runs / "broken" / "run.db").write_bytes(b"no database at all")
+    assert "cannot be read" in call("list", "--runs-dir", runs)
+    listed = {one["run_id"]: one for one in json.loads(call("list", "--runs-dir", runs, "--json"))}
+    assert listed["small"]["trials"] == 9
+    assert "not a SQLite database" in listed["broken"]["error"]
+
+
+def test_a_run_whose_trials_all_fail_says_why(folder):
+    """The reason of the failures and the command that shows one whole are printed, not only their number."""
+    (folder / "objective.py").write_text("def loss(params):\n    raise RuntimeError('no such column: clsoe')\n")
+    said = call("run", folder / "study.yaml", "--workers", 0, "--runs-dir", folder / "runs", "--progress", "quiet")
+    assert "RuntimeError: no such column: clsoe" in " ".join(said.split())
+    assert "--trial 0" in said
+
+
+def test_the_next_commands_can_be_typed_as_they_are_printed(tmp_path, monkeypatch):
+    """Where the shell finds no `genesis`, the next commands name the program by its path."""
+    from genesis.commands.run import _typed
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sys.argv", [".venv/bin/genesis", "demo"])
+    assert _typed() == ".venv/bin/genesis"
+    monkeypatch.setattr("sys.argv", ["pytest"])
+    assert _typed() == "genesis"

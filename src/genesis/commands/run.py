@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from importlib.resources import as_file, files
@@ -168,18 +169,7 @@ def list_command(runs_dir: RunsDir = Path("runs"), as_json: Json = False) -> Non
 
     runs = list_runs(runs_dir)
     if as_json:
-        tables.print_json(
-            [
-                {
-                    "run_id": one.run_id,
-                    "path": str(one.path),
-                    "trials": one.count,
-                    "stop_reason": one.stop_reason,
-                    "best": best[0].score if (best := one.top(1)) else None,
-                }
-                for one in runs
-            ]
-        )
+        tables.print_json([tables.run_line(one) for one in runs])
     elif runs:
         _console().print(tables.runs_table(runs))
     else:
@@ -315,17 +305,26 @@ def _say_what_next(run: Run, budget: int | None, page: Path | None) -> None:
         lines.append(f"Complete: all {run.count:,} trials were kept before, nothing was run.")
     if page is not None:
         lines.append(f"report:   {page}")
+    genesis = _typed()
     lines.append("next:")
     if run.stop_reason in ("trials", "seconds", "plateau"):
         extra = f" --max-trials {more}" if run.stop_reason == "trials" else ""
-        lines.append(f"  genesis resume {run.path}{extra}")
+        lines.append(f"  {genesis} resume {run.path}{extra}")
     best = run.top(1)
     if best:
-        lines.append(f"  genesis show {run.path} --trial {best[0].number}")
+        lines.append(f"  {genesis} show {run.path} --trial {best[0].number}")
     if page is None:
-        lines.append(f"  genesis report {run.path}")
-    lines.append(f"  genesis export {run.path} --optuna sqlite:///{run.run_id}.db")
+        lines.append(f"  {genesis} report {run.path}")
+    lines.append(f"  {genesis} export {run.path} --optuna sqlite:///{run.run_id}.db")
     print("\n".join(lines))  # noqa: T201 - a command prints
+
+
+def _typed() -> str:
+    """How to type this program from here: `genesis`, or its path where the shell would not find it."""
+    if shutil.which("genesis") is not None or Path(sys.argv[0]).name != "genesis":
+        return "genesis"
+    path = Path(sys.argv[0]).absolute()
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def _settings(texts: list[str] | None) -> dict[str, Any]:

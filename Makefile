@@ -47,7 +47,7 @@ bench: $(DEV)
 	@$(BIN)/python -m benchmarks
 
 docs: $(DEV)
-	@$(BIN)/mkdocs build --strict
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis site

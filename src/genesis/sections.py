@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 
 from genesis.errors import DataError
 from genesis.market.timeframe import parse_timeframe
@@ -62,6 +62,14 @@ def _concurrency(value: Any) -> int | str:
         result: int | str = value
         return result
     raise ValueError(f"{value!r} is not auto or a whole number from 1 to {MOST_CONCURRENT}; write max_concurrent: 8")
+
+
+def _mirror(value: str) -> str:
+    if value.startswith("journal:") and len(value) > len("journal:"):
+        return value
+    if "://" in value.strip(":/"):
+        return value
+    raise ValueError(f"{value!r} is no storage; use sqlite:///FILE, postgresql://… or journal:FILE")
 
 
 def _run_id(value: Any) -> str:
@@ -335,6 +343,12 @@ class RunSection(Section):
         min_length=1,
         description="A kept run's folder, or `optuna:URL#STUDY`: its results are told to the sampler first.",
         examples=["runs/ibm-first"],
+    )
+    mirror: Annotated[str, AfterValidator(_mirror)] | None = Field(
+        default=None,
+        description="Optuna storage that gets the trials while the run goes on: `sqlite:///FILE`, `postgresql://…` or "
+        "`journal:FILE`. Never changes the outcome; a URL with a password is not kept with the run.",
+        examples=["sqlite:///mirror.db"],
     )
 
 

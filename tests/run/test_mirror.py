@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import optuna
 import pytest
@@ -159,3 +159,42 @@ def test_another_runs_study_is_left_alone(run, url, tmp_path):
     )
     with pytest.raises(ConfigError, match="not of this run"):
         export_optuna(other, url)
+
+
+def test_a_run_is_mirrored_while_it_goes_on(url, load, tmp_path):
+    """Plain Optuna reads trials before the run ends and all of them after; a repeated run adds none twice."""
+    (tmp_path / "objective.py").write_text(
+        "import time\n" + OBJECTIVE.replace("    if", "    time.sleep(0.05)\n    if")
+    )
+    asked = {**STUDY, "evaluate": f"{tmp_path / 'objective.py'}:sphere", "run": {**STUDY["run"], "max_trials": 120}}
+    seen = []
+
+    def watch(event):
+        if event.phase == "searching" and event.stop_reason is None and event.done > 60:
+            with opened(url) as storage, suppress(KeyError):
+                seen.append(len(optuna.load_study(study_name="mirrored", storage=storage).trials))
+
+    run = genesis.optimize(
+        {**asked, "run": {**asked["run"], "mirror": url}}, workers=0, runs_dir=tmp_path, progress=watch
+    )
+    assert run.summary["mirror"] == {"url": url, "added": 120, "problem": None}
+    assert 0 < max(seen) <= 120
+    assert sorted(one.user_attrs["genesis:number"] for one in load(url).trials) == list(range(120))
+    plain = genesis.optimize(asked, workers=0, runs_dir=tmp_path / "plain")
+    assert [one.params for one in plain.store.results()] == [one.params for one in run.store.results()]
+    more = genesis.optimize(asked, workers=0, runs_dir=tmp_path, flags={"run.mirror": url, "run.max_trials": 130})
+    assert more.summary["mirror"]["added"] == 10
+    assert export_optuna(more, url) == 0
+
+
+def test_a_mirror_that_fails_costs_a_warning(tmp_path):
+    """The search goes on, every result is kept, the summary says why, and no password is shown or kept."""
+    (tmp_path / "objective.py").write_text(OBJECTIVE)
+    asked = {**STUDY, "evaluate": f"{tmp_path / 'objective.py'}:sphere"}
+    bad = "postgresql://me:secret@127.0.0.1:1/nowhere"
+    with pytest.warns(UserWarning, match="mirror .* is behind"):
+        run = genesis.optimize(asked, workers=0, runs_dir=tmp_path, flags={"run.mirror": bad})
+    assert run.count == 40
+    assert run.summary["mirror"]["problem"]
+    assert not [file for file in run.path.rglob("*") if file.is_file() and b"secret" in file.read_bytes()]
+    assert export_optuna(run, f"sqlite:///{tmp_path}/later.db") == 40

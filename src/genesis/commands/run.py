@@ -43,6 +43,14 @@ Dask = Annotated[
     str | None,
     typer.Option("--dask", help="Address of a Dask scheduler whose workers run the trials.", show_default=False),
 ]
+MirrorUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--mirror",
+        help="Optuna storage that gets the trials meanwhile: sqlite:///FILE, postgresql://…, journal:FILE.",
+        show_default=False,
+    ),
+]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its run_id.", show_default=False)]
 
 
@@ -66,6 +74,7 @@ def run_command(
     sampler: Annotated[str | None, typer.Option(help="Sampler by name: tpe, auto, cmaes, random, grid, …")] = None,
     settings: Set = None,
     dask: Dask = None,
+    mirror: MirrorUrl = None,
     runs_dir: RunsDir = Path("runs"),
     progress: ProgressMode = "auto",
     as_json: Json = False,
@@ -81,6 +90,7 @@ def run_command(
         "run.seed": seed,
         "run.run_id": run_id,
         "run.sampler.type": sampler,
+        "run.mirror": mirror,
         **_settings(settings),
     }
     _search(study, flags, workers=workers, runs_dir=runs_dir, progress=progress, as_json=as_json, dask=dask)
@@ -93,6 +103,7 @@ def resume_command(
     seconds: Seconds = None,
     settings: Set = None,
     dask: Dask = None,
+    mirror: MirrorUrl = None,
     runs_dir: RunsDir = Path("runs"),
     progress: ProgressMode = "auto",
     as_json: Json = False,
@@ -108,6 +119,7 @@ def resume_command(
         "run.max_trials": max_trials,
         "run.timeout_seconds": seconds,
         "run.run_id": kept.path.name,
+        "run.mirror": mirror,
         **_settings(settings),
     }
     kept.close()

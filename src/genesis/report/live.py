@@ -215,6 +215,11 @@ class Watched(Display):
         if slow is not None:
             self.warn(slow)
 
+    def mirror_behind(self, words: str) -> None:
+        """Take in that the run's mirror fell behind."""
+        why = "its Optuna storage refuses or cannot be reached; the search does not wait for it"
+        self.warn(Finding("mirror", "warning", words, why, "later: genesis export RUN --optuna URL catches up"))
+
     def keep(self, results: Sequence[TrialResult]) -> None:
         """Take in results that were kept."""
         self._tell(self._watcher.observe(results))

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from genesis.errors import ConfigError, MissingExtraError
 from genesis.run.holdout import finalists
+from genesis.run.mirror_live import hidden
 from genesis.run.mirror_write import add_finished, cut_torn_line
 from genesis.run.result import Run
 from genesis.search.space import Space
@@ -36,6 +38,7 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
         return optuna.storages.JournalStorage(JournalFileBackend(path))
     if "://" not in url:
         raise ConfigError(f"optuna: {url!r} is no storage; use sqlite:///FILE, postgresql://… or journal:FILE")
+    shown = hidden(url)
     if url.startswith(("postgresql://", "postgres://")):
         url = "postgresql+psycopg://" + url.partition("://")[2]
     try:
@@ -45,9 +48,9 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
             raise MissingExtraError(
                 "a PostgreSQL storage needs its driver: pip install 'genesis-core[postgres]'"
             ) from error
-        raise ConfigError(f"optuna: {url!r} cannot be opened: {error}") from error
+        raise ConfigError(f"optuna: {shown!r} cannot be opened: {error}") from error
     except Exception as error:
-        raise ConfigError(f"optuna: {url!r} cannot be opened: {type(error).__name__}: {error}") from error
+        raise ConfigError(f"optuna: {shown!r} cannot be opened: {type(error).__name__}: {error}") from error
 
 
 @contextmanager
@@ -73,18 +76,27 @@ def export_optuna(run: Run, url: str, name: str | None = None, best: int | None 
 
     Raises `ConfigError` when the storage cannot be opened, or when its study of this name is of something else.
     """
-    torn = cut_torn_line(url.removeprefix("journal:")) if url.startswith("journal:") else 0
+    torn = _cut(url)
     with opened(url) as storage:
-        mirror = Mirror(run, storage, name)
-        if torn:
-            mirror.study.set_user_attr("genesis:torn", [*mirror.study.user_attrs.get("genesis:torn", []), torn])
-        return mirror.catch_up(best)
+        return Mirror(run, storage, name, torn=torn).catch_up(best)
+
+
+def follow(run_dir: Path, url: str) -> Mirror:
+    """A mirror of the run kept in a folder that stays open, as long as this process lives."""
+    torn = _cut(url)
+    return Mirror(Run(run_dir), open_storage(url), torn=torn)
+
+
+def _cut(url: str) -> int:
+    return cut_torn_line(url.removeprefix("journal:")) if url.startswith("journal:") else 0
 
 
 class Mirror:
     """A run and the Optuna study that follows it; `catch_up` adds what is new."""
 
-    def __init__(self, run: Run, storage: optuna.storages.BaseStorage, name: str | None = None) -> None:
+    def __init__(
+        self, run: Run, storage: optuna.storages.BaseStorage, name: str | None = None, *, torn: int = 0
+    ) -> None:
         import optuna
 
         self.run = run
@@ -104,6 +116,8 @@ class Mirror:
         if "genesis:created" not in attrs:
             self.study.set_user_attr("genesis:run", str(run.path))
             self.study.set_user_attr("genesis:created", run.study["created"])
+        if torn:
+            self.study.set_user_attr("genesis:torn", [*attrs.get("genesis:torn", []), torn])
         self.present = {trial.user_attrs.get(NUMBER) for trial in self.study.get_trials(deepcopy=False)}
 
     def catch_up(self, best: int | None = None) -> int:

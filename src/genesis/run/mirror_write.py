@@ -150,12 +150,11 @@ def _insert(study: optuna.Study, storage: Any, trials: Sequence[FrozenTrial]) ->
         for key, one in zip(ids, trials, strict=True):
             for path, value in one.params.items():
                 kind = one.distributions[path]
-                stored = kind.to_internal_repr(value)
                 params.append(
                     {
                         "trial_id": key,
                         "param_name": path,
-                        "param_value": stored,
+                        "param_value": kind.to_internal_repr(value),
                         "distribution_json": text[id(kind)],
                     }
                 )
@@ -163,13 +162,13 @@ def _insert(study: optuna.Study, storage: Any, trials: Sequence[FrozenTrial]) ->
                 stored, code = models.TrialValueModel.value_to_stored_repr(one.value)
                 values.append({"trial_id": key, "objective": 0, "value": stored, "value_type": code})
             for step, value in one.intermediate_values.items():
-                stored, code = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
+                held, sort = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
                 steps.append(
                     {
                         "trial_id": key,
                         "step": step,
-                        "intermediate_value": stored,
-                        "intermediate_value_type": code,
+                        "intermediate_value": held,
+                        "intermediate_value_type": sort,
                     }
                 )
             user += [{"trial_id": key, "key": name, "value_json": _json(what)} for name, what in one.user_attrs.items()]

@@ -7,8 +7,10 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -20,11 +22,12 @@ from genesis.config import StudyConfig, load_study
 from genesis.engine.kernel import KERNEL_VERSION
 from genesis.errors import ConfigError, ResumeError, RunFailedError
 from genesis.run.evaluate import Evaluator
-from genesis.run.events import Progress, StopReason
+from genesis.run.events import Progress, ProgressEvent, StopReason
 from genesis.run.executors import Executor, ProcessExecutor, SerialExecutor
 from genesis.run.external import code_version
 from genesis.run.holdout import holdout_evaluator, judge_holdout
 from genesis.run.loop import Limits, Loop
+from genesis.run.mirror_live import LiveMirror, storable
 from genesis.run.proposals import Proposer
 from genesis.run.restored import Values
 from genesis.run.result import Run
@@ -89,9 +92,10 @@ def optimize(
         store = RunStore.open(run_dir)
     else:
         warm = read_warm_start(config)
-        store = RunStore.create(run_dir, _study_record(config, identity))
+        public = replace(config, run=config.run.model_copy(update={"mirror": storable(config.run.mirror)}))
+        store = RunStore.create(run_dir, _study_record(public, identity))
         store.set_meta(WARM, warm)
-        (run_dir / "study.yaml").write_text(config.to_yaml(), encoding="utf-8")
+        (run_dir / "study.yaml").write_text(public.to_yaml(), encoding="utf-8")
     with store:
         if exists:
             check_signature(run_dir, store.study["signature"], identity)
@@ -223,6 +227,7 @@ def _search(
         report = None if pruner is None else _Reports(pruner)
         executor = _executor(evaluator, processes, run.trial_seconds, report)
     started = time.perf_counter()
+    mirror = None if run.mirror is None else LiveMirror(store.run_dir, run.mirror)
     with _stop_signals() as stop_asked:
         try:
             loop = Loop(
@@ -240,15 +245,19 @@ def _search(
                 ),
                 lag=lag,
                 restored=restored,
-                progress=progress,
+                progress=_with_news(progress, mirror),
                 stop_asked=stop_asked,
                 pruner=pruner,
                 on_keep=getattr(progress, "keep", None),
             )
             reason = loop.run()
+            elapsed = time.perf_counter() - started
+        except BaseException:
+            if mirror is not None:
+                mirror.kill()
+            raise
         finally:
             executor.close(kill=True)
-    elapsed = time.perf_counter() - started
     _account(tally, executor, elapsed)
     finalists = []
     if judge is not None and reason not in ("interrupted", "failures"):
@@ -256,7 +265,14 @@ def _search(
             progress(tally.event("holdout", loop.generation))
         finalists = judge_holdout(judge, store)
     summary = _summary(tally, reason, loop.message, elapsed, before)
+    if mirror is not None:
+        mirrored = mirror.close()
+        summary["mirror"] = mirrored
+        if mirrored["problem"]:
+            store.append([], events=[{"kind": "mirror", "message": mirror.words(mirrored["problem"])}])
     store.set_meta("summary", summary)
+    if mirror is not None and (said := mirror.news()) is not None:
+        _warn(progress, said)
     if progress is not None:
         progress(tally.event("finished", loop.generation, stop_reason=reason, message=loop.message))
     if reason == "failures":
@@ -266,6 +282,28 @@ def _search(
             path=str(store.run_dir),
         )
     return Run(store.run_dir, session=summary, holdout=finalists or None)
+
+
+def _with_news(progress: Progress | None, mirror: LiveMirror | None) -> Progress | None:
+    """The watcher, also told when the mirror falls behind."""
+    if progress is None or mirror is None:
+        return progress
+
+    def watch(event: ProgressEvent) -> None:
+        if (said := mirror.news()) is not None:
+            _warn(progress, said)
+        progress(event)
+
+    return watch
+
+
+def _warn(progress: Progress | None, words: str) -> None:
+    """Warn by the watcher if it can show warnings, else as Python warns."""
+    show = getattr(progress, "mirror_behind", None)
+    if show is not None:
+        show(words)
+    else:
+        warnings.warn(f"{words}; `genesis export --optuna` catches up", stacklevel=3)
 
 
 def _middle(space: Space) -> FloatArray:

@@ -39,3 +39,15 @@ def deadly(params):
     if params["x"] == 3:
         os._exit(7)
     return {"loss": 1.0}
+
+
+def greedy(params):
+    """Writes into what it was given."""
+    found = {"loss": params["x"] ** 2}
+    params["x"] = 99.0
+    params["deep"]["y"].append(1)
+    return found
+
+
+def huge(params):
+    return {"loss": 10**400}

@@ -333,3 +333,13 @@ def test_whatever_a_trial_raises_becomes_a_result_that_can_be_kept(error, tmp_pa
     with RunStore.create(tmp_path / "run", {}) as store:
         store.append([Stored(result, np.zeros(1), "tpe")])
         assert type(error).__name__ in store.result(0).traceback
+
+
+@pytest.mark.parametrize("limit", [{"target": -0.5}, {"patience": 40}])
+def test_a_run_that_a_result_ends_has_the_same_trials_on_any_number_of_workers(tmp_path, limit):
+    """What was under way when the target or the plateau was reached is finished, however fast the workers are."""
+    one = search(tmp_path / "0", 400, **limit)
+    assert len(one[1]) < 400
+    for workers in (1, 2):
+        other = search(tmp_path / str(workers), 400, workers=workers, run=unsteady, **limit)
+        assert other[:3] == one[:3]

@@ -427,3 +427,20 @@ def test_the_finalists_trade_differently(tmp_path):
     assert len(hashes) == len(set(hashes)) > 1
     assert run.holdout[0]["number"] == run.best.number
     assert [one.number for one in run.top(len(hashes), distinct=True)] == [row["number"] for row in run.holdout]
+
+
+def test_a_callable_that_writes_into_its_parameters_changes_no_stored_trial(tmp_path):
+    """The store keeps what was proposed, in the coordinator's own process as in workers."""
+    space = {"x": {"type": "float", "low": -1.0, "high": 1.0}, "deep.y": {"type": "fixed", "value": [3]}}
+    for workers in (0, 1):
+        asked = study(objective="greedy", parameters=space, run__max_trials=6, run__run_id=f"w{workers}")
+        for result in genesis.optimize(asked, workers=workers, runs_dir=tmp_path).store.results():
+            assert result.metrics["loss"] == result.params["x"] ** 2
+            assert result.params["deep"] == {"y": [3]}
+
+
+def test_a_metric_too_large_for_a_float_is_named(tmp_path):
+    """An integer of 400 digits is nonsense like infinity is, and is said in the same words."""
+    asked = study(objective="huge", run__max_trials=2, run__max_failures=9)
+    run = genesis.optimize(asked, workers=0, runs_dir=tmp_path)
+    assert run.trial(0).reason.startswith("returned loss=1000")

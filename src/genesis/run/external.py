@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import importlib
 import importlib.util
@@ -97,7 +98,7 @@ def call(
 
     A generator's returned mapping, or else its last yielded mapping, is final.
     """
-    outcome = function(spec.params, **extra)
+    outcome = function(copy.deepcopy(spec.params), **extra)  # what it does to them must not reach the store
     if not isinstance(outcome, Generator):
         return checked_metrics(outcome)
     last: Metrics | None = None
@@ -132,18 +133,18 @@ def checked_metrics(outcome: object) -> Metrics:
         raise BadOutcomeError("returned an empty mapping; return at least the objective's metric")
     metrics: Metrics = {}
     for name, value in outcome.items():
-        if not isinstance(name, str):
+        if not isinstance(name, str) or (not name.isascii() and any("\ud800" <= one <= "\udfff" for one in name)):
             raise BadOutcomeError(f"returned the metric name {name!r}; names are text")
         if value is None:
             metrics[name] = None
             continue
         try:
             number = float(value) if isinstance(value, Real) or hasattr(value, "__float__") else math.nan
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
         if not math.isfinite(number) or isinstance(value, str):
             raise BadOutcomeError(
-                f"returned {name}={value!r}; a metric is a finite number, or None where it is undefined"
+                f"returned {name}={f'{value!r}':.80}; a metric is a finite number, or None where it is undefined"
             )
         metrics[name] = number
     return metrics

@@ -112,6 +112,8 @@ class Loop:
         while True:
             reason = self._stop_reason()
             if reason is not None:
+                if self.in_order and reason in ("target", "plateau", "failures"):
+                    self._drain()
                 return reason
             self._propose_ahead()
             if not self._open:
@@ -127,6 +129,22 @@ class Loop:
             if self._unsaved and time.perf_counter() - self._last_keep > KEEP_SECONDS:
                 self._keep_open()
             self._emit()
+
+    def _drain(self) -> None:
+        """Finish what was under way when results ended the run: what is kept must not depend on the workers' speed."""
+        if self.kept:  # a session that was killed while it did this left some of it
+            self._propose_ahead()
+        while self._open and not self._asked_to_end():
+            head = self._ready()
+            if head is None:
+                self._collect()
+            elif self._tellable(head):
+                self._finish(head)
+            else:
+                return
+
+    def _asked_to_end(self) -> bool:
+        return self.stop_asked() or (self._deadline is not None and time.perf_counter() >= self._deadline)
 
     def _propose_ahead(self) -> None:
         budget = self.limits.trials

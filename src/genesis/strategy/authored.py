@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -40,7 +41,7 @@ class Authored:
     def signals(self, params: Params, features: Features) -> Signals:
         """The author's signals, checked; an exception of theirs passes through unchanged, with its traceback."""
         made = self._make()
-        features = features.sealed
+        features, params = features.sealed, copy.deepcopy(params)
         if self.way == "signals":
             return check_signals(made.signals(params, features), features.n, self.ref)
         if self.way == "signal":

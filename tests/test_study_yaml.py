@@ -35,8 +35,8 @@ def test_a_scalar_is_read_as_it_is_meant(text: str, value: object) -> None:
         ("a: 1\nb: 2\na: 3", "has the key 'a' twice, on lines 1 and 3"),
         ("x: {a: 1, a: 2}", "has the key 'a' twice"),
         ("? [1]\n: 2", "a list or mapping as a key"),
-        ("a: !!python/object/apply:os.system ['true']", "could not determine a constructor"),
-        ("a: !!python/name:os.system", "could not determine a constructor"),
+        ("a: !!python/object/apply:os.system ['true']", "a study is plain data; remove the tag"),
+        ("a: !!python/name:os.system", "a study is plain data; remove the tag"),
         ("a: [1", "line 1"),
         ("a:\n\tb: 1", "line 2"),
         ("[" * 500 + "]" * 500, "nested deeper"),
@@ -103,3 +103,16 @@ def test_a_missing_file_is_answered_with_the_nearest_name(tmp_path: Path) -> Non
         read_yaml(tmp_path / "stduy.yaml")
     with pytest.raises(ConfigError, match="is a folder"):
         read_yaml(tmp_path)
+
+
+def test_a_tag_and_a_bomb_are_refused_in_one_plain_sentence():
+    """The name of the file stands once, and the words say what to remove."""
+    with pytest.raises(
+        ConfigError, match=r"^study: has the tag 'tag:yaml.org,2002:python/[^ ]*', and a study is plain"
+    ):
+        parse_yaml("strategy: !!python/object/apply:os.system ['true']")
+    bomb = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
+        f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+    )
+    with pytest.raises(ConfigError, match=r"^study: its aliases repeat into more"):
+        parse_yaml(bomb)

@@ -76,21 +76,22 @@ def parse_yaml(text: str, *, name: str = "study") -> Any:
     try:
         loader = _Loader(text)
         data = loader.get_single_data()
-        if _expanded(data, {}) > _MOST_VALUES:
-            raise ConfigError(
-                f"{name}: its aliases repeat into more than {_MOST_VALUES:,} values; write it without them"
-            )
+        size = _expanded(data, {})
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
         hint = "; indent with spaces, not tabs" if "\\t" in str(exc.problem) else ""
         said = ", ".join(part for part in (exc.context, exc.problem) if part)
+        if "could not determine a constructor for the tag" in said:
+            said = f"has the tag {said.rpartition(' ')[2]}, and a study is plain data; remove the tag"
         raise ConfigError(f"{name}: {said}{where}{hint}") from exc
     except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as exc:
         raise ConfigError(f"{name}: cannot be read as YAML: {exc}") from exc
     finally:
         if loader is not None:
             loader.dispose()
+    if size > _MOST_VALUES:
+        raise ConfigError(f"{name}: its aliases repeat into more than {_MOST_VALUES:,} values; write it without them")
     return data
 
 

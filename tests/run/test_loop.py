@@ -343,3 +343,13 @@ def test_a_run_that_a_result_ends_has_the_same_trials_on_any_number_of_workers(t
     for workers in (1, 2):
         other = search(tmp_path / str(workers), 400, workers=workers, run=unsteady, **limit)
         assert other[:3] == one[:3]
+
+
+def test_rules_that_nothing_keeps_end_the_run_with_that_reason(tmp_path):
+    """A contradiction between rules and ranges is named, not reported as a space that was tried to its end."""
+    spec = {"a": {"type": "int", "low": 1, "high": 5}, "b": {"type": "int", "low": 6, "high": 9}}
+    space = Space.from_spec(spec, rules=["a > b"])
+    sampler = make_sampler("tpe", {}, space, seed=1, concurrency=4, budget=20)
+    proposer = Proposer(space, sampler, seed=1, size=4, max_streak=50)
+    assert proposer.propose(0, 0).specs == []
+    assert "no point of the space keeps the rules" in proposer.why

@@ -165,7 +165,11 @@ class Proposer:
             if trial_key(self.space.params_of(vector)[0]) not in self.known:
                 self._take(generation, vector, ["fill"], told_below)
         if not self._unseen and not generation.specs:
-            self.why = f"all {len(self.known)} allowed points of the space were tried"
+            self.why = (
+                f"all {len(self.known)} allowed points of the space were tried"
+                if self.known
+                else "no point of the space keeps the rules; mend rules or widen the ranges"
+            )
 
     def _take(self, generation: Generation, raw: FloatArray, origins: Sequence[str], told_below: int) -> None:
         snapped = self.space.snap(raw)

@@ -257,7 +257,10 @@ class Database:
             )
         if "readonly" in text or "unable to open" in text:
             return StoreError(f"{self.path}: cannot be written ({text}); check the folder's permissions")
-        return StoreError(f"{self.path}: {text}")
+        return StoreError(
+            f"{self.path}: cannot be read or written ({text}); everything kept before is safe, "
+            "check the disk, its quota and limits, and go on"
+        )
 
 
 class _Deadline:

@@ -444,3 +444,27 @@ def test_a_metric_too_large_for_a_float_is_named(tmp_path):
     asked = study(objective="huge", run__max_trials=2, run__max_failures=9)
     run = genesis.optimize(asked, workers=0, runs_dir=tmp_path)
     assert run.trial(0).reason.startswith("returned loss=1000")
+
+
+def test_a_complete_run_typed_again_runs_nothing_at_all(tmp_path, monkeypatch):
+    """No sampler, no warming up, no workers; other limits, more trials or a killed session do not count as complete."""
+    study = {
+        "evaluate": f"{Path(__file__).parent / 'objectives.py'}:sphere",
+        "objective": {"metric": "loss", "direction": "minimize"},
+        "parameters": {"x": {"type": "float", "low": -5.0, "high": 5.0}},
+        "run": {"run_id": "again", "max_trials": 20, "max_concurrent": 4, "sampler": "tpe"},
+    }
+    first = genesis.optimize(study, workers=0, runs_dir=tmp_path)
+    events = []
+    with monkeypatch.context() as patched:
+        patched.setattr("genesis.run.study.make_sampler", None)
+        patched.setattr("genesis.run.study.Loop", None)
+        again = genesis.optimize(study, workers=0, runs_dir=tmp_path, progress=events.append)
+    assert again.summary == {**first.summary, "new_trials": 0}
+    assert again.best == first.best
+    assert [(one.phase, one.done, one.resumed, one.stop_reason) for one in events] == [("finished", 20, 20, "trials")]
+    assert events[0].best_score == first.best.score
+    more = genesis.optimize(study, workers=0, runs_dir=tmp_path, flags={"run.max_trials": 24})
+    assert more.summary["new_trials"] == 4
+    back = genesis.optimize(study, workers=0, runs_dir=tmp_path)
+    assert (back.stop_reason, back.count, back.summary["new_trials"]) == ("trials", 24, 0)

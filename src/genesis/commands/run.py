@@ -303,6 +303,13 @@ def _on_dask(address: str) -> Callable[[Any], Any]:
 
 
 def _report(run: Run) -> Path:
+    """The run's page; where nothing was run since it was written, the page there is."""
+    page = run.path / "report.html"
+    if page.is_file() and not run.summary.get("new_trials"):
+        run.close()  # a reader's empty files beside the store go
+        kept = [file.stat() for name in ("run.db", "run.db-wal") if (file := run.path / name).is_file()]
+        if page.stat().st_mtime > max(one.st_mtime for one in kept if one.st_size):
+            return page
     from genesis.report.html import write_report
 
     return Path(write_report(run.path))

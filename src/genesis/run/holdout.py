@@ -60,8 +60,22 @@ def judge_holdout(evaluator: Evaluator, store: RunStore) -> list[dict[str, Any]]
     assert evaluator.config.holdout is not None
     top = finalists(store, evaluator.config.holdout.top_n, distinct=True)
     rows = [_row(evaluator(_spec(result)), result) for result in store.results(top)]
-    store.set_meta(META, {"trials": store.count, "finalists": rows})
+    store.set_meta(META, {"trials": store.count, "of": _window(evaluator.config), "finalists": rows})
     return rows
+
+
+def is_judged(config: StudyConfig, store: RunStore) -> bool:
+    """Whether there is nothing left to judge: no holdout, or all trials there are were judged on this one."""
+    if config.holdout is None or config.strategy is None:
+        return True
+    kept = store.meta(META)
+    return kept is not None and kept["trials"] == store.count and kept.get("of") == _window(config)
+
+
+def _window(config: StudyConfig) -> dict[str, Any]:
+    assert config.holdout is not None
+    found: dict[str, Any] = config.holdout.model_dump(mode="json")
+    return found
 
 
 def stored_holdout(store: RunStore) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ from genesis.run.evaluate import Evaluator
 from genesis.run.events import Progress, ProgressEvent, StopReason
 from genesis.run.executors import Executor, ProcessExecutor, SerialExecutor
 from genesis.run.external import code_version
-from genesis.run.holdout import holdout_evaluator, judge_holdout
+from genesis.run.holdout import holdout_evaluator, is_judged, judge_holdout
 from genesis.run.loop import Limits, Loop
 from genesis.run.mirror_live import LiveMirror, storable
 from genesis.run.proposals import Proposer
@@ -86,8 +86,10 @@ def optimize(
             config = config.adopting(stored.study["config"])
     evaluator = Evaluator(config, segments=config.run.segments)
     evaluator.prepare()
-    judge = holdout_evaluator(config)
     identity = signature(config, evaluator)
+    if exists and config.run.mirror is None and (complete := _complete(config, run_dir, identity)) is not None:
+        return _already_complete(config, run_dir, complete, progress)
+    judge = holdout_evaluator(config)
     if exists:
         store = RunStore.open(run_dir)
     else:
@@ -115,6 +117,43 @@ def signature(config: StudyConfig, evaluator: Evaluator) -> dict[str, Any]:
     if config.evaluate is not None:
         found["evaluate_code"] = code_version(config.evaluate)
     return found
+
+
+ENDED = ("trials", "target", "plateau", "exhausted")
+"""Reasons that hold for as long as the limits and the trials are the same."""
+
+
+def _limits(config: StudyConfig) -> dict[str, Any]:
+    """What may end a run, as JSON values."""
+    run = config.run
+    names = ("max_trials", "timeout_seconds", "target_score", "patience", "max_failures", "max_duplicate_streak")
+    return {name: getattr(run, name) for name in names}
+
+
+def _complete(config: StudyConfig, run_dir: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The summary of a run that ended by these very limits and has nothing left to run or judge, else None."""
+    with RunStore.open(run_dir, read_only=True) as store:
+        check_signature(run_dir, store.study["signature"], identity)
+        summary = store.meta("summary")
+        if summary is None or summary["stop_reason"] not in ENDED or summary["trials"] != store.count:
+            return None
+        same = summary.get("limits") == _limits(config) and is_judged(config, store)
+        return dict(summary) if same else None
+
+
+def _already_complete(config: StudyConfig, run_dir: Path, summary: dict[str, Any], progress: Progress | None) -> Run:
+    """A complete run as it is: no sampler, no workers, nothing compiled; its summary is its last session's."""
+    run = Run(run_dir, session={**summary, "new_trials": 0})
+    if progress is not None:
+        tally = Tally(config.run.run_id, config.run.max_trials, 0)
+        history = run.store.history()
+        for result, origin in zip(run.store.results(), history.origins, strict=True):
+            tally.add(result, origin)
+        tally.duplicates.update(run.duplicates)
+        tally.resumed = len(history)
+        last = int(history.generations[-1]) + 1 if len(history) else 0
+        progress(tally.event("finished", last, stop_reason=summary["stop_reason"], message=summary["message"]))
+    return run
 
 
 def _study_record(config: StudyConfig, identity: Mapping[str, Any]) -> dict[str, Any]:
@@ -264,7 +303,7 @@ def _search(
         if progress is not None:
             progress(tally.event("holdout", loop.generation))
         finalists = judge_holdout(judge, store)
-    summary = _summary(tally, reason, loop.message, elapsed, before)
+    summary = _summary(tally, reason, loop.message, elapsed, store.count, before) | {"limits": _limits(config)}
     if mirror is not None:
         mirrored = mirror.close()
         summary["mirror"] = mirrored
@@ -336,15 +375,17 @@ def _account(tally: Tally, executor: Executor, elapsed: float) -> None:
         tally.seconds["backtest"] += executor.busy_seconds - spent
 
 
-def _summary(tally: Tally, reason: StopReason, message: str | None, elapsed: float, before: int) -> dict[str, Any]:
+def _summary(
+    tally: Tally, reason: StopReason, message: str | None, elapsed: float, count: int, before: int
+) -> dict[str, Any]:
     return {
         **tally.stored(),
         "stop_reason": reason,
         "message": message,
         "elapsed": elapsed,
         "workers": tally.workers,
-        "trials": tally.done,
-        "new_trials": tally.done - before,
+        "trials": count,
+        "new_trials": count - before,
         "seconds": dict(tally.seconds),
     }
 

@@ -24,7 +24,7 @@ from genesis.trials.canonical import orjson_agrees, write
 TRIAL_KEY_LIMIT, TRIAL_KEY_KEPT = 10_000, 8_000
 SIGNATURE_LIMIT, SIGNATURE_KEPT = 5_000, 4_000
 _CACHED_LENGTH = 4_096  # longer sets are hashed each time: 10,000 of them would be an unbounded cache
-_BRACE = 0x7B
+_BRACE, _U, _MINUS = b"{u-"
 _DIGITS = bytes(0x30 if 0x30 <= byte <= 0x39 else byte for byte in range(256))
 _EXACT_DECIMALS = 20
 _LONG_10 = "." + "0" * 11
@@ -39,10 +39,14 @@ def _cannot(*_: Any) -> bytes:
 _dumps = orjson.dumps if orjson_agrees() else _cannot
 
 
-# Plain dicts, looked up by the serialized text: a subclass costs a warm call a tenth of its time. Text rather than
-# orjson's bytes, since these sit in a buffer sized for more, and keeping them costs a cold call 2 µs.
-trial_key_cache: dict[str, str] = {}
-signature_cache: dict[str, str] = {}
+# Plain dicts (a subclass costs a warm call a tenth of its time), looked up by orjson's bytes as they come: decoding
+# them first made a warm call 0.46 µs instead of 0.35. What is kept is a copy, since orjson's own bytes sit in a buffer
+# of 1 KiB, and keeping those costs a cold call 2 µs. The hash is `hashlib`'s: CPython's built-in SHA-256 is 4 % faster
+# up to 55 bytes, 40 % slower at 60 and three times slower at 330, less than what asking for the length costs.
+trial_key_cache: dict[bytes, str] = {}
+signature_cache: dict[bytes, str] = {}
+_known_key = trial_key_cache.get  # one call that no other thread can come between, bound once
+_known_signature = signature_cache.get
 _trimming = threading.Lock()
 
 
@@ -59,19 +63,17 @@ def trial_key(params: Mapping[str, Any]) -> str:
         raw = _dumps(params, None, _OPTIONS)
     except TypeError:
         return sha256(canonical_bytes(params)).hexdigest()
+    known = _known_key(raw)
+    if known is not None:
+        return known
     text = raw.decode()
-    if text in trial_key_cache:
-        try:
-            return trial_key_cache[text]
-        except KeyError:  # another thread has just trimmed
-            pass
     # orjson hides a NaN as `null`, and such text is never cached: what is found in the cache needs no look. One letter
-    # is found far faster than four, so it is asked for first, here and below.
-    if text < "{" or ("u" in text and "null" in text):
+    # is found far faster than four (20 ns against 100 to 230), so it is asked for first, here and below.
+    if raw < b"{" or (_U in raw and "null" in text):
         return sha256(_checked(params, raw)).hexdigest()
-    key = sha256(_checked(params, raw) if "-" in text and "-0.0" in text else raw).hexdigest()
-    if len(text) <= _CACHED_LENGTH:
-        trial_key_cache[text] = key
+    key = sha256(_checked(params, raw) if _MINUS in raw and "-0.0" in text else raw).hexdigest()
+    if len(raw) <= _CACHED_LENGTH:
+        trial_key_cache[text.encode()] = key
         if len(trial_key_cache) > TRIAL_KEY_LIMIT:
             _trim(trial_key_cache, TRIAL_KEY_LIMIT, TRIAL_KEY_KEPT)
     return key
@@ -90,29 +92,25 @@ def param_signature(params: Mapping[str, Any], precision: int = 10) -> str:
         raw = _dumps(params, None, _OPTIONS)
     except TypeError:
         return sha256(write(params, _checked_precision(precision))).hexdigest()
-    text = raw.decode()
-    if precision != 10:
-        text = f"{text}{precision!r}"  # the JSON ends in a brace: no two collide
-    if text in signature_cache:
-        try:
-            return signature_cache[text]
-        except KeyError:  # another thread has just trimmed
-            pass
-    if text < "{" or ("u" in text and "null" in text):
-        return sha256(_rounded_bytes(params, _checked(params, raw), precision)).hexdigest()
+    asked = raw if precision == 10 else raw + repr(precision).encode()  # the JSON ends in a brace: no two collide
+    known = _known_signature(asked)
+    if known is not None:
+        return known
     shape = raw.translate(_DIGITS).decode()
+    if shape < "{" or ("u" in shape and "null" in shape):
+        return sha256(_rounded_bytes(params, _checked(params, raw), precision)).hexdigest()
     long_fraction = _LONG_10 if precision == 10 else _long_fraction(precision)
     if long_fraction in shape or "0e" in shape or ("-" in shape and "-0.0" in shape):
         raw = _rounded_bytes(params, raw, precision)
     key = sha256(raw).hexdigest()
-    if len(text) <= _CACHED_LENGTH:
-        signature_cache[text] = key
+    if len(asked) <= _CACHED_LENGTH:
+        signature_cache[asked.decode().encode()] = key
         if len(signature_cache) > SIGNATURE_LIMIT:
             _trim(signature_cache, SIGNATURE_LIMIT, SIGNATURE_KEPT)
     return key
 
 
-def _trim(cache: dict[str, str], limit: int, kept: int) -> None:
+def _trim(cache: dict[bytes, str], limit: int, kept: int) -> None:
     """Cut a cache that passed its limit back to the newest `kept` entries."""
     with _trimming:
         if len(cache) > limit:

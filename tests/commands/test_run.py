@@ -149,3 +149,12 @@ def test_the_next_commands_can_be_typed_as_they_are_printed(tmp_path, monkeypatc
     assert _typed() == ".venv/bin/genesis"
     monkeypatch.setattr("sys.argv", ["pytest"])
     assert _typed() == "genesis"
+
+
+def test_a_run_of_failures_is_no_success(folder):
+    """Every trial failed: the exit code says so, whatever their number, and where to look."""
+    (folder / "objective.py").write_text("def loss(params):\n    return None\n")
+    arguments = ("run", folder / "study.yaml", "--workers", 0, "--runs-dir", folder / "runs", "--progress", "quiet")
+    result = CliRunner().invoke(app, [str(one) for one in arguments], catch_exceptions=False)
+    assert result.exit_code == 7
+    assert "all 40 trials failed" in result.stderr

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from genesis.errors import StoreError
 from genesis.report import html
 from genesis.report.html import metric_words, plotly_script, render, write_report
 from genesis.report.replay import luck, replay
@@ -188,6 +189,17 @@ def test_written_whole_and_in_place(run: Run, tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8").rstrip().endswith("</html>")
     assert path.stat().st_size < 6_000_000
     assert [entry.name for entry in tmp_path.iterdir()] == ["r.html"]
+
+
+def test_a_page_goes_into_a_file_or_nowhere(run: Run, tmp_path: Path) -> None:
+    """A device or folder is never replaced, and a missing folder is named."""
+    with pytest.raises(StoreError, match="is not a file"):
+        write_report(run.path, output="/dev/null")
+    assert not Path("/dev/null").is_file()
+    with pytest.raises(StoreError, match="is not a file"):
+        write_report(run.path, output=tmp_path)
+    with pytest.raises(StoreError, match="cannot be written"):
+        write_report(run.path, output=tmp_path / "missing" / "report.html")
 
 
 def test_refresh_reloads_only_when_asked(run: Run) -> None:

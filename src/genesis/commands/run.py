@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 import yaml
 
-from genesis.errors import ConfigError
+from genesis.errors import ConfigError, RunFailedError
 
 if TYPE_CHECKING:
     from genesis.run.result import Run
@@ -269,7 +269,7 @@ def _search(
     report: bool = False,
     dask: str | None = None,
 ) -> None:
-    """Run, print what came of it and what to type next; an interrupted run exits with 130."""
+    """Run, print what came of it and what to type next; interrupted exits with 130, every trial failed with 7."""
     from genesis.commands import run_tables as tables
     from genesis.config import load_study
     from genesis.diagnose.audit import brief_audit
@@ -294,6 +294,9 @@ def _search(
         _say_what_next(run, config.run.max_trials, page)
     if run.stop_reason == "interrupted":
         raise typer.Exit(130)
+    if run.count and run.states()["failed"] == run.count:
+        print(f"error: all {run.count:,} trials failed; genesis show {run.path} --trial 0 says how", file=sys.stderr)  # noqa: T201
+        raise typer.Exit(RunFailedError.exit_code)
 
 
 def _on_dask(address: str) -> Callable[[Any], Any]:

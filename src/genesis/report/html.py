@@ -24,6 +24,7 @@ from genesis.diagnose.causes import find_cause
 from genesis.diagnose.explain import flatten
 from genesis.diagnose.findings import Finding, by_severity
 from genesis.diagnose.warnings import review_ledger
+from genesis.errors import StoreError
 from genesis.report import figures, trading
 from genesis.report.figures import Figure
 from genesis.report.plateau import find_plateau
@@ -44,11 +45,22 @@ def write_report(
     """Write `report.html` of a run (finished or going) into its folder, or to `output`, and return its path.
 
     `refresh` makes the page load itself again after so many seconds. The file appears whole or not at all. Raises
-    `StoreError` when there is no run.
+    `StoreError` when there is no run, or the page cannot be written where it is wanted.
     """
     run = read_run(run_dir)
     path = Path(output) if output is not None else run.path / "report.html"
+    if path.exists() and not path.is_file():
+        raise StoreError(f"{path} is not a file; name a file to write the report to, such as report.html")
     page = render(run, refresh=refresh).encode()
+    try:
+        _place(page, path)
+    except OSError as exc:
+        raise StoreError(f"{path}: the report cannot be written ({exc}); free space or name another file") from exc
+    return path
+
+
+def _place(page: bytes, path: Path) -> None:
+    """The file whole or not at all: written beside its place, then moved there."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".report-", suffix=".html")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -60,7 +72,6 @@ def write_report(
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    return path
 
 
 def render(run: RunData, *, refresh: int | None = None) -> str:

@@ -166,9 +166,11 @@ class Space:
             if one.steps is not None:
                 snapped = one.steps.values(one.steps.nearest_many(x))
             elif one.choices is not None:
-                snapped = np.clip(np.rint(x), 0.0, len(one.choices) - 1.0) + 0.0
+                snapped = np.minimum(np.maximum(np.rint(x), 0.0), len(one.choices) - 1.0) + 0.0
             else:
-                snapped = np.clip(x, one.low, one.high) + 0.0
+                assert one.low is not None
+                assert one.high is not None
+                snapped = np.minimum(np.maximum(x, one.low), one.high) + 0.0
             out[:, j] = snapped if inactive is None else np.where(inactive, np.nan, snapped)
         return out
 

@@ -135,7 +135,8 @@ class StepGrid:
     def nearest_many(self, x: FloatArray) -> IntArray:
         """Return `nearest` of each x."""
         with np.errstate(over="ignore"):  # a far point becomes infinite and is clipped
-            t = np.clip((x - self.low) / self.step, -1.0, float(self.count))
+            # np.clip takes five times as long as its two halves
+            t = np.minimum(np.maximum((x - self.low) / self.step, -1.0), float(self.count))
             doubt = (np.abs(x) + abs(self.low)) / self.step
         near = np.rint(t)
         unsure = np.abs(t - near) > 0.5 - (doubt + np.abs(t) + 1.0) * 2.0**-50
@@ -143,7 +144,8 @@ class StepGrid:
         if unsure.any():
             for i in np.flatnonzero(unsure & (t > -1.0) & (t < self.count)).tolist():
                 k[i] = self._nearest_exact(float(x[i]))
-        return np.clip(k, 0, self.count - 1)
+        inside: IntArray = np.minimum(np.maximum(k, 0), self.count - 1)
+        return inside
 
     def _doubt(self, size: float, t: float) -> float:
         """How far the float quotient may be from the true one, in steps."""

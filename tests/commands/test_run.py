@@ -134,7 +134,8 @@ def test_a_run_that_cannot_be_read_is_listed_beside_those_that_can(folder):
 def test_a_run_whose_trials_all_fail_says_why(folder):
     """The reason of the failures and the command that shows one whole are printed, not only their number."""
     (folder / "objective.py").write_text("def loss(params):\n    raise RuntimeError('no such column: clsoe')\n")
-    said = call("run", folder / "study.yaml", "--workers", 0, "--runs-dir", folder / "runs", "--progress", "quiet")
+    arguments = ("run", folder / "study.yaml", "--workers", 0, "--runs-dir", folder / "runs", "--progress", "quiet")
+    said = call(*arguments, code=7)
     assert "RuntimeError: no such column: clsoe" in " ".join(said.split())
     assert "--trial 0" in said
 

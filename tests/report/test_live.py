@@ -154,8 +154,8 @@ def test_a_resumed_run_tells_how_long_it_loaded(run: Run, study: dict[str, Any],
         def loaded(self, trials: int, seconds: float) -> None:
             seen.append((trials, seconds))
 
-    config = load_study(study | {"run": study["run"] | {"max_trials": 10}}, env={})
-    for _ in range(2):
+    for budget in (10, 14):
+        config = load_study(study | {"run": study["run"] | {"max_trials": budget}}, env={})
         optimize(config, workers=0, runs_dir=tmp_path, progress=Loads())
     assert [trials for trials, _ in seen] == [0, 10]
     record = _Record()

@@ -117,7 +117,7 @@ class Signals:
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One constraint that failed: `actual` against `limit`; `amount` > 0 grows with the distance, comparable in a study."""
+    """One constraint that failed: `actual` against `limit`; `amount` > 0 grows with the distance between them."""
 
     name: str
     limit: float

@@ -70,9 +70,9 @@ def whole(folder: Path, trials: int, workers: int) -> tuple[float, float, float]
     cpu = time.process_time() - before
     running = [event for event in events if event.phase == "searching" and event.done]
     middle = min(running, key=lambda event: abs(event.done - trials / 2))
-    first = middle.done / middle.elapsed
-    second = (running[-1].done - middle.done) / (running[-1].elapsed - middle.elapsed)
-    return trials / run.summary["elapsed"], second / first, 1e3 * cpu / trials
+    first, rest = middle.done / middle.elapsed, running[-1].elapsed - middle.elapsed
+    flat = (running[-1].done - middle.done) / rest / first if rest else float("nan")  # too short a run to have halves
+    return trials / run.summary["elapsed"], flat, 1e3 * cpu / trials
 
 
 def peer(folder: Path, trials: int) -> float:

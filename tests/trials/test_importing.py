@@ -111,4 +111,13 @@ def test_the_bench_command_measures() -> None:
     assert said.exit_code == 0, said.output
     figures = json.loads(said.output)
     assert {"keys_per_sec_cold", "guard_adds_per_sec", "trials_kept_per_sec_by_8", "reopen_ms"} <= figures.keys()
+    guide = figures.pop("guide")
     assert all(value > 0 for value in figures.values() if not isinstance(value, str))
+    assert [title.split(" (")[0] for title in guide] == [
+        "Trial Key Generation",
+        "Parameter Signature",
+        "SQLite Deduplication",
+        "Trial Loading",
+    ]
+    assert all(value > 0 for fields in guide.values() for value in fields.values())
+    assert "cold_cache_ms" in CliRunner().invoke(app, ["bench", "--trials", "200"]).output

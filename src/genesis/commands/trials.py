@@ -48,16 +48,18 @@ def bench(
     trials: Annotated[int, typer.Option(min=100, max=1_000_000, help="How many trials to identify and keep.")] = 10_000,
     as_json: Json = False,
 ) -> None:
-    """Measure how fast this machine identifies trials, keeps them, and opens them again.
+    """Print the guide's benchmark for this machine, then how fast it keeps trials and opens them again.
 
     Against the guide's own algorithm: python scripts/benchmark_optuna_performance.py, in the repository.
     """
-    from genesis.diagnose.bench import measure
+    from genesis.diagnose.bench import guide_figures, measure
 
-    figures = measure(trials)
+    guide, figures = guide_figures(), measure(trials)
     if as_json:
-        typer.echo(json.dumps(figures, indent=2))
+        typer.echo(json.dumps(figures | {"guide": guide}, indent=2))
         return
+    for title, fields in guide.items():
+        typer.echo("\n".join([f"{title}:", *(f"  {name}: {value:,}" for name, value in fields.items()), ""]))
     for name, value in figures.items():
         typer.echo(
             f"{name:<28} {value:>14,.0f}" if isinstance(value, float) and value >= 100 else f"{name:<28} {value:>14}"

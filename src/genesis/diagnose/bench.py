@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from genesis.trials.codec import json_dumps
+from genesis.trials.files import load_existing_trials
 from genesis.trials.guard import NoDupeGuard
 from genesis.trials.identity import clear_caches, param_signature, trial_key
 from genesis.trials.store import RunStore, Stored
@@ -39,6 +41,47 @@ def measure(trials: int) -> dict[str, float | int | str]:
         figures.update(_guard(keys, folder))
         figures.update(_store(sets, keys, folder))
     return figures
+
+
+def guide_figures() -> dict[str, dict[str, float]]:
+    """The guide's benchmark on this machine: its four parts, its fields, its sizes (1,000 operations, 100 files).
+
+    `speedup` is a warm call over a cold one, and a batch over single adds; ratios against the guide's own algorithm
+    are in `scripts/benchmark_optuna_performance.py`.
+    """
+    sets = [_parameters(number) for number in range(1_000)]
+    clear_caches()
+    found = {
+        "Trial Key Generation (1000 ops)": _cold_and_warm(lambda: [trial_key(params) for params in sets]),
+        "Parameter Signature (1000 ops)": _cold_and_warm(lambda: [param_signature(params) for params in sets]),
+    }
+    keys = [trial_key(params) for params in sets]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        with NoDupeGuard(folder / "one.db") as one, NoDupeGuard(folder / "batch.db") as batch:
+            single = _rate(len(keys), lambda: [one.add(key) for key in keys])
+            together = _rate(len(keys), lambda: batch.add_batch(keys))
+        found["SQLite Deduplication (1000 ops)"] = {
+            "speedup": round(together / single, 1),
+            "ops_per_sec_individual": round(single),
+            "ops_per_sec_batch": round(together),
+        }
+        for number, params in enumerate(sets[:100]):
+            (folder / f"trial_{number:03d}.json").write_bytes(json_dumps({"parameters": params, "score": number}))
+        rate = _rate(100, lambda: load_existing_trials(folder))
+        found["Trial Loading (100 files)"] = {"load_time_ms": round(1e5 / rate, 2), "trials_per_sec": round(rate)}
+    return found
+
+
+def _cold_and_warm(work: Callable[[], object]) -> dict[str, float]:
+    cold, warm = _rate(1_000, work), _rate(1_000, work)
+    return {
+        "cold_cache_ms": round(1e6 / cold, 2),
+        "warm_cache_ms": round(1e6 / warm, 2),
+        "ops_per_sec_cold": round(cold),
+        "ops_per_sec_warm": round(warm),
+        "speedup": round(warm / cold, 2),
+    }
 
 
 def _guard(keys: list[str], folder: Path) -> dict[str, float | int | str]:

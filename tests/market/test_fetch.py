@@ -20,7 +20,7 @@ from genesis.market.files import read_label
 sys.path.insert(0, str(Path(__file__).parent))
 from exchange_double import MS, ExchangeDouble, market
 
-ccxt = pytest.importorskip("ccxt")
+ccxt = pytest.importorskip("ccxt", reason="type: pip install 'genesis-core[exchange]'")
 
 NAME = "binance-BTCUSDT-5m"
 

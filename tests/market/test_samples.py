@@ -37,13 +37,13 @@ def test_the_samples_are_pinned():
 
 @pytest.mark.parametrize("symbol", sorted(FINGERPRINTS))
 def test_rebuilding_a_sample_gives_the_same_bars(script, symbol):
-    stocks = pytest.importorskip("bokeh_sampledata.stocks")
+    stocks = pytest.importorskip("bokeh_sampledata.stocks", reason="type: pip install bokeh-sampledata")
     origin = f"bokeh-sampledata {metadata.version('bokeh_sampledata')}, stocks"
     assert script.adjusted(symbol, getattr(stocks, symbol), origin).fingerprint == FINGERPRINTS[symbol]
 
 
 def test_adjustment_scales_prices_by_one_factor_and_keeps_the_traded_value(script):
-    stocks = pytest.importorskip("bokeh_sampledata.stocks")
+    stocks = pytest.importorskip("bokeh_sampledata.stocks", reason="type: pip install bokeh-sampledata")
     raw = {name: np.array(values) for name, values in stocks.AAPL.items() if name != "date"}
     bars = load_bars("sample:AAPL")
     np.testing.assert_allclose(bars.close, raw["adj_close"], rtol=1e-15)

@@ -27,7 +27,7 @@ def trials(path):
 
 @pytest.fixture
 def cluster():
-    distributed = pytest.importorskip("distributed")
+    distributed = pytest.importorskip("distributed", reason="type: pip install 'genesis-core[dask]'")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the cluster's own threads and sockets
         with (

@@ -160,3 +160,22 @@ def test_fronts_and_crowding_by_hand() -> None:
     losses = np.array([[1.0, 5.0], [2.0, 2.0], [5.0, 1.0], [4.9, 1.2], [6.0, 6.0], [3.0, 3.0]])
     assert fronts(losses).tolist() == [0, 0, 0, 0, 2, 1]
     assert pareto_order(losses).tolist() == [0, 2, 1, 3, 5, 4]
+
+
+def test_a_thread_that_lags_behind_counts_no_trial_twice() -> None:
+    """Optuna caches trials per thread: a list shorter than one seen before takes nothing away and adds nothing."""
+    sampler = TPESampler(seed=1)
+    study = _study(sampler)
+    study.optimize(_bowl, n_trials=4)
+    study.ask()
+    history = sampler._sync(study)
+    whole = study._get_trials(deepcopy=False, use_cache=False)
+    for seen in (whole[:2], whole[:4], whole):
+
+        def lagging(*_: Any, seen: list[Any] = seen, **__: Any) -> list[Any]:
+            return seen
+
+        study._get_trials = lagging  # type: ignore[method-assign]
+        history.sync(study)
+        assert [trial.number for trial in history.trials] == [0, 1, 2, 3]
+        assert list(history.open) == [4]

@@ -200,11 +200,17 @@ class _History:
         self._fits: dict[tuple[str, ...], list[_Fit]] = {}
 
     def sync(self, study: Study) -> None:
-        """Take in what has finished since the last call; remember what is running."""
+        """Take in what has finished since the last call; remember what is running.
+
+        Optuna caches the trials per thread, so that a thread may come with a shorter list than another showed before:
+        what it lacks stays as it was.
+        """
         trials = study._get_trials(deepcopy=False, use_cache=True)
-        fresh = [trials[number] for number in sorted(self.open)] + trials[self._read :]
-        self._read = len(trials)
-        self.open = {}
+        seen = [number for number in sorted(self.open) if number < len(trials)]
+        fresh = [trials[number] for number in seen] + trials[self._read :]
+        self._read = max(self._read, len(trials))
+        for number in seen:
+            del self.open[number]
         for trial in fresh:
             if not trial.state.is_finished():
                 self.open[trial.number] = trial

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from genesis.errors import SpaceError
 from genesis.types import FloatArray, IntArray
 
-_MOST_LISTED = 65_536
 BoolArray = NDArray[np.bool_]
 
 
@@ -93,7 +92,6 @@ class Cells:
             self._read(j, column)
         self._plan(columns)
         self.groups = _groups(columns, self)
-        self._whole = all(group.parent < 0 for group in self.groups)
 
     def _read(self, j: int, column: ColumnLike) -> None:
         if column.kind == "categorical":
@@ -125,65 +123,60 @@ class Cells:
         self.middles.append(middles)
 
     def _plan(self, columns: Sequence[ColumnLike]) -> None:
-        """Gather what whole-matrix conversions need: which columns are of which sort, and every grid's values."""
+        """Gather what whole-matrix conversions need: one formula for nearly all columns, lists for the others."""
         numeric = ~self.categorical
-        self._grid = np.flatnonzero(numeric & (self.count > 0) & (self.count <= _MOST_LISTED))
-        self._far = np.flatnonzero(numeric & (self.count > _MOST_LISTED))
-        self._line = np.flatnonzero(numeric & (self.count == 0) & ~self.log)
+        grid = numeric & (self.count > 0)
+        line = numeric & (self.count == 0) & ~self.log
         self._curve = np.flatnonzero(numeric & (self.count == 0) & self.log)
+        self._curve_span = np.log(self.high[self._curve] / self.low[self._curve])
         self._even = np.flatnonzero((self.count > 0) & (~self.log | (self.count == 1)))
         self._uneven = np.flatnonzero(self.log & (self.count > 1)).tolist()
-        self._steps = [getattr(column, "steps", None) for column in columns]
-        lists = [self._listed(j, np.arange(self.count[j])) for j in self._grid.tolist()]
-        self._values = np.concatenate(lists) if lists else np.zeros(0)
-        self._offset = np.cumsum([0] + [len(one) for one in lists])[:-1].astype(np.int64)
-        self._curve_span = np.log(self.high[self._curve] / self.low[self._curve])
-
-    def _listed(self, j: int, cells: IntArray) -> FloatArray:
-        steps = self._steps[j]
-        if steps is not None:
-            return np.asarray(steps.values(cells)) + 0.0
-        value: FloatArray = np.minimum(self.low[j] + cells * self.step[j], self.high[j])
-        return value
+        # To the model: (value - from) / unit, whole on a grid, from 0 to most.
+        self._rounded = grid
+        self._from = np.where(grid | line, self.low, 0.0)
+        self._unit = np.where(grid, self.step, np.where(line, self.high - self.low, 1.0))
+        self._most = np.where(grid, self.count - 1.0, np.where(line, 1.0, np.inf))
+        # To values: (a + model * b) / c, from least to largest; `_listed` are the grids whose floats that misses.
+        self._a, self._b = self._from.copy(), self._unit.copy()
+        self._c = np.ones(self.d)
+        self._least = np.where(grid | line, self.low, 0.0)
+        self._largest = np.where(grid | line, self.high, np.inf)
+        self._listed: list[tuple[int, Any]] = []
+        for j in np.flatnonzero(grid).tolist():
+            steps = getattr(columns[j], "steps", None)
+            if steps is not None and steps.line is not None:
+                self._a[j], self._b[j], self._c[j] = steps.line
+            elif steps is not None:
+                self._listed.append((j, steps))
 
     def model(self, vectors: FloatArray) -> FloatArray:
         """Values to model coordinates; NaN stays NaN."""
-        out = np.array(vectors, dtype=np.float64, ndmin=2)
-        for some in (self._grid, self._far):
-            if len(some):
-                cell = np.rint((out[:, some] - self.low[some]) / self.step[some])
-                out[:, some] = np.minimum(np.maximum(cell, 0.0), self.count[some] - 1)
-        if len(self._line):
-            some = self._line
-            place = (out[:, some] - self.low[some]) / (self.high[some] - self.low[some])
-            out[:, some] = np.minimum(np.maximum(place, 0.0), 1.0)
+        given = np.array(vectors, dtype=np.float64, ndmin=2)
+        out: FloatArray = (given - self._from) / self._unit
+        np.rint(out, out=out, where=self._rounded)
+        np.maximum(out, 0.0, out=out)
+        np.minimum(out, self._most, out=out)
         if len(self._curve):
             some = self._curve
-            place = np.log(out[:, some] / self.low[some]) / self._curve_span
+            place = np.log(given[:, some] / self.low[some]) / self._curve_span
             out[:, some] = np.minimum(np.maximum(place, 0.0), 1.0)
         return out
 
     def values(self, model: FloatArray) -> FloatArray:
         """Model coordinates to values, the same bits as the space's own `snap`; NaN stays NaN."""
-        out = np.array(model, dtype=np.float64, ndmin=2)
-        if len(self._grid):
-            cells = out[:, self._grid]
-            if self._whole:
-                out[:, self._grid] = self._values[cells.astype(np.int64) + self._offset]
-            else:
-                known = ~np.isnan(cells)
-                place = np.where(known, cells, 0.0).astype(np.int64) + self._offset
-                out[:, self._grid] = np.where(known, self._values[place], np.nan)
-        for j in self._far.tolist():
-            known = ~np.isnan(out[:, j])
-            out[known, j] = self._listed(j, out[known, j].astype(np.int64))
-        if len(self._line):
-            some = self._line
-            value = self.low[some] + out[:, some] * (self.high[some] - self.low[some])
-            out[:, some] = np.minimum(np.maximum(value, self.low[some]), self.high[some]) + 0.0
+        given = np.array(model, dtype=np.float64, ndmin=2)
+        out: FloatArray = given * self._b
+        out += self._a
+        out /= self._c
+        np.maximum(out, self._least, out=out)
+        np.minimum(out, self._largest, out=out)
+        out += 0.0
+        for j, steps in self._listed:
+            known = ~np.isnan(given[:, j])
+            out[known, j] = np.asarray(steps.values(given[known, j].astype(np.int64))) + 0.0
         if len(self._curve):
             some = self._curve
-            value = self.low[some] * np.exp(out[:, some] * self._curve_span)
+            value = self.low[some] * np.exp(given[:, some] * self._curve_span)
             out[:, some] = np.minimum(np.maximum(value, self.low[some]), self.high[some])
         return out
 

@@ -68,11 +68,19 @@ def generation_seed(seed: int, generation: int, attempt: int, stream: int) -> An
     return np.random.SeedSequence(entropy).generate_state(4, np.uint64)
 
 
+_FEW = 64  # results up to which a plain loop is quicker than NumPy's calls
+_LARGEST = float(np.finfo(np.float64).max)
+
+
 def rank_classes(scores: FloatArray, violations: FloatArray, states: Int8Array) -> tuple[Int8Array, FloatArray]:
     """Order results by (class, loss): feasible by score, then pruned, infeasible by violation, undefined, failed."""
     scores = np.asarray(scores, dtype=np.float64).reshape(-1)
-    violations = np.nan_to_num(np.asarray(violations, dtype=np.float64).reshape(-1), nan=np.inf)
+    violations = np.asarray(violations, dtype=np.float64).reshape(-1)
     states = np.asarray(states, dtype=np.int8).reshape(-1)
+    if len(scores) <= _FEW:
+        ranks = [_rank(*one) for one in zip(scores.tolist(), violations.tolist(), states.tolist(), strict=True)]
+        return np.array([kind for kind, _ in ranks], dtype=np.int8), np.array([loss for _, loss in ranks])
+    violations = np.nan_to_num(violations, nan=np.inf)
     undefined = np.isnan(scores)
     classes = np.zeros(len(scores), dtype=np.int8)
     classes[states == PRUNED] = 1
@@ -82,3 +90,16 @@ def rank_classes(scores: FloatArray, violations: FloatArray, states: Int8Array) 
     losses = np.where(undefined, np.inf, -scores)
     losses = np.where(classes == 2, violations, losses)
     return classes, np.where(classes >= 3, 0.0, losses)
+
+
+def _rank(score: float, violation: float, state: int) -> tuple[int, float]:
+    """`rank_classes` of one result."""
+    if state == FAILED:
+        return 4, 0.0
+    if violation != violation:
+        return 2, np.inf
+    if violation > 0.0:
+        return 2, min(violation, _LARGEST)
+    if state == PRUNED:
+        return 1, np.inf if score != score else -score
+    return (3, 0.0) if score != score else (0, -score)

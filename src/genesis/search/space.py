@@ -18,6 +18,7 @@ from genesis.errors import SpaceError
 from genesis.search.asking import ask, distribution, question_for
 from genesis.search.conditions import apply_conditions, condition_order, said
 from genesis.search.counting import Enumeration, endless
+from genesis.search.decoding import Decoder, flatten
 from genesis.search.nodes import (
     Column,
     is_finite,
@@ -29,6 +30,7 @@ from genesis.search.nodes import (
     same_value,
 )
 from genesis.search.rules import Rule
+from genesis.search.snapping import Snapper
 from genesis.search.steps import STEP_DECIMALS, StepGrid, step_decimals
 from genesis.types import FloatArray
 
@@ -37,8 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["STEP_DECIMALS", "Column", "Rule", "Space", "StepGrid", "expand_value", "step_decimals", "suggest"]
 
-_FLOAT, _INT, _CHOICE = range(3)
-_CONTAINERS = (list, dict)
 _EXPAND_LIMIT = 1_000_000
 
 
@@ -65,11 +65,11 @@ class Space:
         self._position = {path: i for i, path in enumerate(self.paths)}
         self._order, self._conditions = condition_order(self.columns, self._position)
         self._questions = [question_for(one) for one in self.columns]
-        self._bounds = [_quick_bounds(one) for one in self.columns]
+        self._snapper = Snapper(self.columns, self._order, self._conditions)
+        self._decoder = Decoder(self.columns, self.fixed)
         self.rules: tuple[Rule, ...] = tuple(Rule(text) for text in rules)
         self._constants = self._rule_constants()
         self._check_rules()
-        self._groups, self._plan, self._fixed_plan = self._make_plan()
         self._enumeration = Enumeration(self.columns, self._conditions, self._order)
 
     @classmethod
@@ -150,44 +150,22 @@ class Space:
 
         Raises SpaceError for a NaN in an active column or a wrong width.
         """
-        given = np.asarray(vectors, dtype=np.float64)
-        if given.ndim != 2 or given.shape[1] != len(self.columns):
-            raise SpaceError(f"vectors: shape {given.shape} does not fit (n, {len(self.columns)}); one row per point")
-        out = np.empty(given.shape, dtype=np.float64)
-        for j in self._order:
-            one, x = self.columns[j], given[:, j]
-            missing = np.isnan(x)
-            condition = self._conditions[j]
-            inactive = None if condition is None else ~np.isin(out[:, condition[0]], condition[1])
-            if missing.any():
-                if inactive is None or (missing & ~inactive).any():
-                    raise SpaceError(f"{one.path}: NaN is not a value; give every active parameter one")
-                x = np.where(missing, 0.0, x)
-            if one.steps is not None:
-                snapped = one.steps.values(one.steps.nearest_many(x))
-            elif one.choices is not None:
-                snapped = np.minimum(np.maximum(np.rint(x), 0.0), len(one.choices) - 1.0) + 0.0
-            else:
-                assert one.low is not None
-                assert one.high is not None
-                snapped = np.minimum(np.maximum(x, one.low), one.high) + 0.0
-            out[:, j] = snapped if inactive is None else np.where(inactive, np.nan, snapped)
-        return out
+        return self._snapper.many(vectors)
 
     def decode(self, vector: FloatArray | Sequence[float]) -> dict[str, Any]:
         """Return a vector's parameters: nested, typed, snapped, fixed values included, inactive ones absent."""
         values = vector.tolist() if isinstance(vector, np.ndarray) else list(vector)
-        if len(values) != len(self._plan):
-            raise SpaceError(f"vector: {len(values)} entries do not fit {len(self._plan)} columns")
-        return self._assemble(self._snap_one(values))
+        if len(values) != len(self.columns):
+            raise SpaceError(f"vector: {len(values)} entries do not fit {len(self.columns)} columns")
+        return self._decoder.params(self._snapper.row(values))
 
     def decode_many(self, vectors: FloatArray) -> list[dict[str, Any]]:
         """Return `decode` of each row of (n, d), snapped together."""
-        return [self._assemble(row) for row in self.snap(vectors).tolist()]
+        return [self._decoder.params(row) for row in self.snap(vectors).tolist()]
 
     def params_of(self, snapped: FloatArray) -> list[dict[str, Any]]:
         """Return `decode` of each row of (n, d) that `snap` returned, without snapping again."""
-        return [self._assemble(row) for row in snapped.tolist()]
+        return [self._decoder.params(row) for row in snapped.tolist()]
 
     def encode(self, params: Mapping[str, Any], *, snap: bool = False) -> FloatArray:
         """Return the vector of nested (or dotted) parameters; fixed ones may be left out, but may not differ.
@@ -195,7 +173,7 @@ class Space:
         A value off its grid or out of its range is refused, or with `snap` moved to the nearest. Raises SpaceError
         with every problem.
         """
-        flat = _flatten(params, {*self.paths, *self.fixed})
+        flat = flatten(params, {*self.paths, *self.fixed})
         problems = [
             f"{path}: is not a parameter of this space{nearest_name(path, [*self.paths, *self.fixed])}; remove it"
             for path in flat
@@ -293,79 +271,10 @@ class Space:
         for j in self._order:
             condition = self._conditions[j]
             if condition is None or values[condition[0]] in condition[1]:
-                values[j] = self._snap_value(j, ask(trial, self._questions[j]))
-        return self._assemble(values)
+                values[j] = self._snapper.value(j, ask(trial, self._questions[j]))
+        return self._decoder.params(values)
 
     # -- inside ---------------------------------------------------------------------------------------------------
-
-    def _snap_one(self, values: list[float]) -> list[float]:
-        for j in self._order:
-            condition = self._conditions[j]
-            if condition is not None and values[condition[0]] not in condition[1]:
-                values[j] = math.nan
-                continue
-            low, high, steps = self._bounds[j]
-            x = values[j]
-            if not (low <= x <= high if steps is None else steps.on(x)):
-                values[j] = self._snap_value(j, x)
-        return values
-
-    def _snap_value(self, j: int, x: float) -> float:
-        one = self.columns[j]
-        if x != x:
-            raise SpaceError(f"{one.path}: NaN is not a value; give every active parameter one")
-        if one.steps is not None:
-            if one.steps.on(x):
-                return x + 0.0
-            return one.steps.value(one.steps.nearest(x))
-        assert (one.low is not None and one.high is not None) or one.choices is not None
-        if one.choices is not None:
-            return float(min(max(round(min(max(x, -1.0), len(one.choices))), 0), len(one.choices) - 1))
-        return min(max(float(x), one.low), one.high) + 0.0  # type: ignore[type-var,operator] # asserted above
-
-    def _assemble(self, values: list[float]) -> dict[str, Any]:
-        root: dict[str, Any] = {}
-        groups = [root]
-        for parent, key in self._groups:
-            inner: dict[str, Any] = {}
-            groups[parent][key] = inner
-            groups.append(inner)
-        for group, key, value, shared in self._fixed_plan:
-            groups[group][key] = plain_value(value) if shared else value
-        for x, (kind, group, key, choices) in zip(values, self._plan, strict=True):
-            if x != x:
-                continue
-            if kind == _INT:
-                groups[group][key] = int(x)
-            elif kind == _CHOICE:
-                choice = choices[int(x)]
-                groups[group][key] = plain_value(choice) if type(choice) in _CONTAINERS else choice
-            else:
-                groups[group][key] = x + 0.0
-        return root
-
-    def _make_plan(self) -> tuple[list[Any], list[Any], list[Any]]:
-        """Which group each parameter belongs to, so that assembling walks no path."""
-        positions: dict[str, int] = {"": 0}
-        groups: list[tuple[int, str]] = []
-
-        def place(path: str) -> tuple[int, str]:
-            above, _, key = path.rpartition(".")
-            parts = above.split(".") if above else []
-            for depth in range(1, len(parts) + 1):
-                prefix = ".".join(parts[:depth])
-                if prefix not in positions:
-                    groups.append((positions[".".join(parts[: depth - 1])], parts[depth - 1]))
-                    positions[prefix] = len(groups)
-            return positions[above], key
-
-        plan, fixed = [], []
-        for one in self.columns:
-            kind = _CHOICE if one.choices is not None else _INT if one.kind == "int" else _FLOAT
-            plan.append((kind, *place(one.path), one.choices))
-        for path, value in self.fixed.items():
-            fixed.append((*place(path), value, type(value) in _CONTAINERS))
-        return groups, plan, fixed
 
     def _code(self, one: Column, value: Any, snap: bool) -> float:
         """The vector entry of one value."""
@@ -377,7 +286,7 @@ class Space:
         if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
             raise SpaceError(f"{one.path}: {value!r} is not a number; give one in [{one.low!r}, {one.high!r}]")
         x = float(value)
-        near = self._snap_value(self._position[one.path], x)
+        near = self._snapper.value(self._position[one.path], x)
         slack = 4.0 * float(np.spacing(max(abs(x), abs(near), 1e-300)))
         if near == x or snap or abs(near - x) <= slack:
             return near
@@ -473,30 +382,6 @@ def _space_of(spec: Mapping[str, Any]) -> Space:
             _SPACES.pop(next(iter(_SPACES)), None)
         _SPACES[key] = space
     return space
-
-
-def _flatten(params: Mapping[str, Any], leaves: set[str]) -> dict[str, Any]:
-    """Nested or dotted parameters by dotted path; a mapping at a known leaf is a value, not a group."""
-    flat: dict[str, Any] = {}
-    stack: list[tuple[str, Mapping[str, Any]]] = [("", params)]
-    while stack:
-        above, group = stack.pop()
-        for key, value in group.items():
-            path = f"{above}.{key}" if above else str(key)
-            if isinstance(value, Mapping) and path not in leaves:
-                stack.append((path, value))
-            else:
-                flat[path] = value
-    return flat
-
-
-def _quick_bounds(one: Column) -> tuple[float, float, StepGrid | None]:
-    """What decides in a hurry that a value stays as it is."""
-    if one.choices is not None:
-        return 0.0, 0.0, StepGrid(0, len(one.choices) - 1, 1)
-    assert one.low is not None
-    assert one.high is not None
-    return one.low, one.high, one.steps
 
 
 def _rebuild(columns: Sequence[Column], fixed: Mapping[str, Any], rules: Sequence[str], notes: Sequence[str]) -> Space:

@@ -93,6 +93,17 @@ class StepGrid:
             self._array = np.array([self.value(k) for k in range(self.count)], dtype=np.float64)
 
     @property
+    def line(self) -> tuple[float, float, float] | None:
+        """(a, b, c) such that the floats (a + k * b) / c are `value` of each k of the grid, the same bits.
+
+        None where floats do not give that, or are hardly finer than the step.
+        """
+        finest = 4.0 * float(np.spacing(max(abs(self.low), abs(self.high))))
+        if not self._exact or (self.count - 1) * self._step_int > LARGEST_EXACT or self.step < finest:
+            return None
+        return float(self._low_int), float(self._step_int), float(self._scale)
+
+    @property
     def collapses(self) -> bool:
         """Whether neighbours are so close that they are one float."""
         return self.step < float(np.spacing(max(abs(self.low), abs(self.high))))

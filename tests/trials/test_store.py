@@ -108,6 +108,36 @@ def test_everything_of_an_append_is_one_transaction(tmp_path: Path) -> None:
         assert store.snapshot() == (1, b"s1")
 
 
+def test_a_key_of_an_earlier_session_is_refused(tmp_path: Path) -> None:
+    """A store opened again knows every key, whether its history was read before the append or not."""
+    RunStore.create(tmp_path / "r", {}).close()
+    for number in range(3):
+        with RunStore.open(tmp_path / "r") as store:
+            if number == 1:
+                assert len(store.history()) == 1
+            store.append([stored(number)])
+            with pytest.raises(StoreError, match="stored already"):
+                store.append([stored(7, params=stored(0).result.params)])
+            with pytest.raises(StoreError, match="the same key twice"):
+                store.append([stored(8), stored(9, params=stored(8).result.params)])
+            assert store.count == number + 1
+
+
+def test_a_store_whose_keys_have_an_index_goes_on(tmp_path: Path) -> None:
+    """Runs begun when the file itself refused a repeated key are read and written as before."""
+    RunStore.create(tmp_path / "r", {}).close()
+    db = sqlite3.connect(tmp_path / "r" / "run.db")
+    db.execute("CREATE UNIQUE INDEX old ON trials (key)")
+    db.commit()
+    db.close()
+    with RunStore.open(tmp_path / "r") as store:
+        store.append([stored(0), stored(1)])
+        with pytest.raises(StoreError, match="stored already"):
+            store.append([stored(2, params=stored(0).result.params)])
+        assert store.integrity().ok
+        assert store.count == 2
+
+
 def test_a_wrong_key_is_refused(tmp_path: Path) -> None:
     """A key that is not 64 hex digits never reaches the file."""
     item = stored(0)
@@ -286,10 +316,12 @@ def test_integrity_tells_a_damaged_row(tmp_path: Path) -> None:
         with store._database.transaction() as db:
             db.execute("UPDATE trials SET score=9 WHERE number=1")
             db.execute("DELETE FROM payloads WHERE number=2")
+            db.execute("UPDATE trials SET key=(SELECT key FROM trials WHERE number=0) WHERE number=2")
         found = store.integrity()
     assert not found.ok
     assert any("trial 1" in problem for problem in found.problems)
-    assert any("trial 2" in problem for problem in found.problems)
+    assert any("trial 2: columns and payload are not both there" in problem for problem in found.problems)
+    assert any("trial 2: has the key of trial 0" in problem for problem in found.problems)
 
 
 def test_a_file_that_is_not_a_store_is_refused_untouched(tmp_path: Path) -> None:

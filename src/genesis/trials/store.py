@@ -5,12 +5,16 @@ returns, or none is. What it returned from survives the death of the process (`k
 transactions and never leaves half of one, and the trials it took are run again with the same answers. A trial number
 and a key are stored at most once: a second append raises and changes nothing. Absent numbers raise, absent meta is
 None.
+
+That a key is new is looked up in the writer's memory, which its lock makes sufficient: an index over random keys would
+cost as much as all the rest of a transaction, since every trial of it touches another page.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,7 +44,7 @@ _KIND = 0x47_4E_53_52  # "GNSR", SQLite's application_id
 _SCHEMA = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
     """CREATE TABLE trials (
-        number INTEGER PRIMARY KEY, generation INTEGER NOT NULL, key BLOB NOT NULL UNIQUE, state INTEGER NOT NULL,
+        number INTEGER PRIMARY KEY, generation INTEGER NOT NULL, key BLOB NOT NULL, state INTEGER NOT NULL,
         score REAL, violation REAL NOT NULL, vector BLOB NOT NULL, origin TEXT NOT NULL)""",
     # Apart from `trials`, so that reading every key does not read every payload.
     "CREATE TABLE payloads (number INTEGER PRIMARY KEY, body BLOB NOT NULL)",
@@ -124,6 +128,9 @@ class RunStore:
         self._database = database
         self._lock = lock
         self._payloads = PayloadCache(cache_bytes)
+        self._writing = threading.Lock()
+        self._keys: set[bytes] | None = None  # of all stored trials, once a writer needs them
+        self._claimed = False
 
     @classmethod
     def create(
@@ -219,24 +226,48 @@ class RunStore:
         bodies = [(item.result.number, encode_result(item.result)) for item in batch]
         said = [(json_dumps(dict(event)),) for event in events]
         repeats = [(d.generation, d.position, d.number_of_original, d.cause, d.origin) for d in duplicates]
-        with self._database.transaction() as db:
-            try:
-                db.executemany("INSERT INTO trials VALUES (?,?,?,?,?,?,?,?)", heads)
-            except sqlite3.IntegrityError as exc:
-                raise StoreError(
-                    f"{self.run_dir}: a trial of this batch is stored already ({exc}); nothing of it was written"
-                ) from exc
-            db.executemany("INSERT INTO payloads VALUES (?,?)", bodies)
-            db.executemany("DELETE FROM claims WHERE key=?", [(head[2],) for head in heads])
-            if repeats:
-                db.executemany(
-                    "INSERT INTO duplicates (generation, position, original, cause, origin) VALUES (?,?,?,?,?)", repeats
-                )
-            if said:
-                db.executemany("INSERT INTO events (body) VALUES (?)", said)
-            if snapshot is not None:
-                db.execute("DELETE FROM snapshots")
-                db.execute("INSERT INTO snapshots VALUES (?,?)", snapshot)
+        with self._writing:
+            fresh = self._new_keys(heads)
+            with self._database.transaction() as db:
+                try:
+                    db.executemany("INSERT INTO trials VALUES (?,?,?,?,?,?,?,?)", heads)
+                except sqlite3.IntegrityError as exc:
+                    raise self._repeated(exc) from exc
+                db.executemany("INSERT INTO payloads VALUES (?,?)", bodies)
+                if self._claimed:
+                    db.executemany("DELETE FROM claims WHERE key=?", [(key,) for key in fresh])
+                if repeats:
+                    db.executemany(
+                        "INSERT INTO duplicates (generation, position, original, cause, origin) VALUES (?,?,?,?,?)",
+                        repeats,
+                    )
+                if said:
+                    db.executemany("INSERT INTO events (body) VALUES (?)", said)
+                if snapshot is not None:
+                    db.execute("DELETE FROM snapshots")
+                    db.execute("INSERT INTO snapshots VALUES (?,?)", snapshot)
+            if fresh:
+                self._stored_keys().update(fresh)
+
+    def _new_keys(self, heads: Sequence[tuple[Any, ...]]) -> set[bytes]:
+        """The keys of a batch; raises `StoreError` if one is twice in it or stored."""
+        fresh = {head[2] for head in heads}
+        if len(fresh) < len(heads):
+            raise self._repeated("the same key twice")
+        if heads and not fresh.isdisjoint(self._stored_keys()):
+            number = next(head[0] for head in heads if head[2] in self._stored_keys())
+            raise self._repeated(f"the key of trial {number}")
+        return fresh
+
+    def _stored_keys(self) -> set[bytes]:
+        if self._keys is None:
+            self._keys = {key for (key,) in self._rows("SELECT key FROM trials")}
+        return self._keys
+
+    def _repeated(self, what: object) -> StoreError:
+        return StoreError(
+            f"{self.run_dir}: a trial of this batch is stored already ({what}); nothing of it was written"
+        )
 
     def history(self) -> History:
         """All columns of all trials; payloads stay on disk."""
@@ -247,7 +278,12 @@ class RunStore:
             parts: list[History] = []
             while rows := cursor.fetchmany(_CHUNK):
                 parts.append(_columns(rows))
-        return _join(parts)
+        history = _join(parts)
+        if self._lock is not None:
+            with self._writing:
+                if self._keys is None:  # so nothing was appended since
+                    self._keys = set(history.keys)
+        return history
 
     def result(self, number: int) -> TrialResult:
         """One trial, whole; `StoreError` if no trial has this number."""
@@ -275,6 +311,14 @@ class RunStore:
             for number, body in rows:
                 yield decode_result(number, body)
             after = rows[-1][0]
+
+    def raw(self, first: int, limit: int) -> list[tuple[int, int, float | None, bytes, str, bytes]]:
+        """At most `limit` trials from number `first` on: number, code in `STATES`, score, vector, origin, payload."""
+        return self._rows(
+            "SELECT number, state, score, vector, origin, body FROM trials JOIN payloads USING (number) "
+            "WHERE number>=? ORDER BY number LIMIT ?",
+            (first, limit),
+        )
 
     def duplicates(self) -> list[Duplicate]:
         """Every proposal that was not run, in the order it was recorded."""
@@ -312,13 +356,12 @@ class RunStore:
     def claim(self, keys: Sequence[str], generation: int) -> list[bool]:
         """For each key: True if it is now claimed, False if it is stored or claimed already. One transaction."""
         raws = [bytes.fromhex(key) for key in keys]
-        with self._database.transaction() as db:
+        with self._writing, self._database.transaction() as db:
+            self._claimed = True
+            stored = self._stored_keys()
             return [
-                db.execute(
-                    "INSERT OR IGNORE INTO claims SELECT ?1, ?2 WHERE NOT EXISTS (SELECT 1 FROM trials WHERE key=?1)",
-                    (raw, generation),
-                ).rowcount
-                == 1
+                raw not in stored
+                and db.execute("INSERT OR IGNORE INTO claims VALUES (?,?)", (raw, generation)).rowcount == 1
                 for raw in raws
             ]
 
@@ -339,6 +382,8 @@ class RunStore:
             "UNION ALL SELECT number FROM (SELECT number FROM payloads EXCEPT SELECT number FROM trials)"
         )
         problems += [f"trial {number}: columns and payload are not both there" for (number,) in rows]
+        twice = self._rows("SELECT max(number), min(number) FROM trials GROUP BY key HAVING count(*) > 1")
+        problems += [f"trial {later}: has the key of trial {first}" for later, first in twice]
         stored = self._rows("SELECT number, key, state, score FROM trials ORDER BY number")
         for (number, key, state, score), result in zip(stored, self.results(), strict=False):
             if (number, key.hex(), STATES[state], score) != (result.number, result.key, result.state, result.score):
@@ -383,7 +428,7 @@ def _head(item: Stored) -> tuple[Any, ...]:
         raise StoreError(f"trial {result.number}: key {result.key!r} is not 64 hex digits; use trial_key(params)")
     score = None if result.score is None or result.score != result.score else float(result.score)
     amount = sum(violation.amount for violation in result.violations)
-    vector = np.ascontiguousarray(item.vector, dtype="<f8")
+    vector = np.asarray(item.vector, dtype="<f8")
     return (
         int(result.number),
         int(result.generation),

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from genesis.errors import ConfigError, MissingExtraError
 from genesis.run.holdout import finalists
+from genesis.run.mirror_journal import JournalWriter, cut_torn_line
 from genesis.run.mirror_live import hidden
-from genesis.run.mirror_write import add_finished, cut_torn_line
+from genesis.run.mirror_rows import CREATED, Columns, Row, read_batch, read_rows
+from genesis.run.mirror_write import Writer, writer_for
 from genesis.run.result import Run
-from genesis.search.space import Space
 
 if TYPE_CHECKING:
     import optuna
 
-BATCH = 1_000
-NUMBER = "genesis:number"
+TORN = "genesis:torn"
 
 
 def open_storage(url: str) -> optuna.storages.BaseStorage:
@@ -70,15 +69,20 @@ def export_optuna(run: Run, url: str, name: str | None = None, best: int | None 
     """Add the run's trials to an Optuna study of the same name and return how many were new.
 
     Trials that are there already (by their number here) are left alone, so that an export may be repeated while the run
-    goes on. With `best` only the best ones go, and as many others spread evenly over the run. A larger score is better;
-    violated constraints become Optuna's constraint values. A journal's torn last line is cut first, kept in
-    `FILE.torn`, and the study's `genesis:torn` says how many bytes it had.
+    goes on, also beside a live mirror. With `best` only the best ones go, and as many others spread evenly over the
+    run. A larger score is better; violated constraints become Optuna's constraint values. A journal's torn last line is
+    cut first, kept in `FILE.torn`, and the study's `genesis:torn` says how many bytes it had.
 
-    Raises `ConfigError` when the storage cannot be opened, or when its study of this name is of something else.
+    Raises `ConfigError` when the storage cannot be opened, or when its study of this name is of something else, and
+    `StoreError` when it cannot be written.
     """
     torn = _cut(url)
     with opened(url) as storage:
-        return Mirror(run, storage, name, torn=torn).catch_up(best)
+        mirror = Mirror(run, storage, name, torn=torn)
+        try:
+            return mirror.catch_up(best)
+        finally:
+            mirror.close()
 
 
 def follow(run_dir: Path, url: str) -> Mirror:
@@ -92,91 +96,70 @@ def _cut(url: str) -> int:
 
 
 class Mirror:
-    """A run and the Optuna study that follows it; `catch_up` adds what is new."""
+    """A run and the Optuna study that follows it; `catch_up` adds what is new and reads nothing twice."""
 
     def __init__(
         self, run: Run, storage: optuna.storages.BaseStorage, name: str | None = None, *, torn: int = 0
     ) -> None:
-        import optuna
-
         self.run = run
-        self.storage = storage
         name = name or run.run_id
-        maximize = optuna.study.StudyDirection.MAXIMIZE
-        self.study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
+        created = run.study["created"]
+        self.study = _study(storage, name)
         attrs = self.study.user_attrs
-        if (
-            self.study.directions != [maximize]
-            or attrs.get("genesis:created", run.study["created"]) != (run.study["created"])
-        ):
+        directions = [one.name for one in self.study.directions]
+        if directions != ["MAXIMIZE"] or attrs.get(CREATED, created) != created:
             raise ConfigError(
                 f"optuna: the storage has another study {name!r}, not of this run; choose another name (--name), or "
                 "delete that study"
             )
-        if "genesis:created" not in attrs:
+        if CREATED not in attrs:
             self.study.set_user_attr("genesis:run", str(run.path))
-            self.study.set_user_attr("genesis:created", run.study["created"])
-        if torn:
-            self.study.set_user_attr("genesis:torn", [*attrs.get("genesis:torn", []), torn])
-        self.present = {trial.user_attrs.get(NUMBER) for trial in self.study.get_trials(deepcopy=False)}
+            self.study.set_user_attr(CREATED, created)
+        self._note_torn(torn)
+        self._writer: Writer = writer_for(self.study, storage, created, Columns(run.space.distributions()), run.path)
+        self._taken: set[int] = set()
+        self._whole = 0  # every trial below this number was taken
 
     def catch_up(self, best: int | None = None) -> int:
         """Add the trials that the study does not have yet and return how many there were."""
-        wanted = [number for number in _chosen(self.run, best) if number not in self.present]
-        for batch in _batches(wanted):
-            add_finished(self.study, self.storage, _frozen(self.run, self.run.space, batch))
-            self.present.update(batch)
-        return len(wanted)
+        added = 0
+        for batch in read_rows(self.run, self._whole) if best is None else _decimated(self.run, best):
+            fresh = [row for row in batch if row.number not in self._taken]
+            if fresh:
+                added += self._writer.add(fresh)
+                self._taken.update(row.number for row in fresh)
+            if isinstance(self._writer, JournalWriter) and self._writer.torn:
+                self._note_torn(self._writer.torn)
+                self._writer.torn = 0
+        while self._whole in self._taken:
+            self._taken.remove(self._whole)
+            self._whole += 1
+        return added
+
+    def close(self) -> None:
+        """Close what was opened for writing; the storage itself is its opener's."""
+        self._writer.close()
+
+    def _note_torn(self, size: int) -> None:
+        if size:
+            self.study.set_user_attr(TORN, [*self.study.user_attrs.get(TORN, []), size])
 
 
-def _chosen(run: Run, best: int | None) -> list[int]:
+def _study(storage: optuna.storages.BaseStorage, name: str) -> optuna.Study:
+    """The study of this name, made if there is none, without Optuna's line of log about it."""
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(max(before, optuna.logging.WARNING))
+    try:
+        return optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def _decimated(run: Run, best: int) -> Iterator[list[Row]]:
+    """The best trials and as many others spread evenly over the run."""
     numbers = run.store.history().numbers
-    if best is None:
-        return [int(one) for one in numbers]
     top = finalists(run.store, best)
     spread = numbers[np.unique(np.linspace(0, len(numbers) - 1, best).astype(int))] if len(numbers) else numbers
-    return sorted({*top, *(int(one) for one in spread)})
-
-
-def _batches(numbers: Sequence[int]) -> Iterable[Sequence[int]]:
-    return (numbers[i : i + BATCH] for i in range(0, len(numbers), BATCH))
-
-
-def _frozen(run: Run, space: Space, numbers: Sequence[int]) -> list[optuna.trial.FrozenTrial]:
-    from optuna.trial import FrozenTrial, TrialState
-
-    distributions = space.distributions()
-    history = run.store.history()
-    row_of = {int(number): row for row, number in enumerate(history.numbers)}
-    began = datetime.fromtimestamp(run.study.get("created", 0.0))  # noqa: DTZ006 - Optuna keeps local naive times
-    trials = []
-    for result in run.store.results(numbers):
-        vector = history.vectors[row_of[result.number]]
-        params: dict[str, Any] = {}
-        for column, value in zip(space.columns, vector.tolist(), strict=True):
-            if value == value:  # an inactive parameter is NaN
-                params[column.path] = distributions[column.path].to_external_repr(value)
-        state = {"complete": TrialState.COMPLETE, "failed": TrialState.FAIL, "pruned": TrialState.PRUNED}[result.state]
-        if state == TrialState.COMPLETE and result.score is None:
-            state = TrialState.FAIL
-        user: dict[str, Any] = {NUMBER: result.number, "origin": history.origins[row_of[result.number]]}
-        user |= {f"metrics.{metric}": value for metric, value in result.metrics.items()}
-        if result.reason:
-            user["reason"] = result.reason
-        moment = began + timedelta(milliseconds=result.number)
-        trials.append(
-            FrozenTrial(
-                number=-1,
-                state=state,
-                value=result.score if state != TrialState.FAIL else None,
-                datetime_start=moment,
-                datetime_complete=moment + timedelta(milliseconds=1),
-                params=params,
-                distributions={path: distributions[path] for path in params},
-                user_attrs=user,
-                system_attrs={"constraints": [one.amount for one in result.violations] or [0.0]},
-                intermediate_values={step: score for step, score in enumerate(result.reports, 1) if score == score},
-                trial_id=-1,
-            )
-        )
-    return trials
+    yield [row for number in sorted({*top, *spread.tolist()}) for row in read_batch(run, number, 1)]

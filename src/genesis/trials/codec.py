@@ -27,7 +27,7 @@ def json_loads(data: bytes | bytearray | memoryview | str) -> Any:
         raw = data
     else:
         raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else bytes(data)
-    if raw.translate(_DIGITS).find(_LONG_RUN) < 0:
+    if not _has_long_integer(raw):
         try:
             return orjson.loads(raw)
         except orjson.JSONDecodeError:
@@ -37,6 +37,20 @@ def json_loads(data: bytes | bytearray | memoryview | str) -> Any:
         return json.loads(raw)
     except UnicodeDecodeError as exc:
         raise json.JSONDecodeError(f"not UTF-8: {exc.reason}", "", exc.start) from exc
+
+
+def _has_long_integer(raw: bytes) -> bool:
+    """Whether an integer may not fit 64 bits; a fraction such as 0.00012345678901234567 has as many digits and fits."""
+    digits = raw.translate(_DIGITS)
+    at = digits.find(_LONG_RUN)
+    while at >= 0:
+        if digits[at - 1 : at] != b".":
+            return True
+        at += len(_LONG_RUN)
+        while digits[at : at + 1] == b"0":
+            at += 1
+        at = digits.find(_LONG_RUN, at)
+    return False
 
 
 def json_dumps(value: Any, *, sort_keys: bool = False) -> bytes:

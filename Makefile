@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
+# What an installation is made from: the rest of src/ is used where it lies.
+MADE   := pyproject.toml constraints.txt hatch_build.py src/genesis/trials/_fastkey.c
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint types bench docs clean
@@ -22,12 +24,12 @@ $(BIN)/python:
 	@echo "Making a virtual environment in $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV)
 
-$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+$(STAMP): $(MADE) | $(BIN)/python
 	@echo "Installing Genesis and its pinned dependencies (a minute or so, once) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
-$(DEV): pyproject.toml constraints.txt | $(BIN)/python
+$(DEV): $(MADE) | $(BIN)/python
 	@echo "Installing Genesis with everything its tests use (two minutes or so, once) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@ $(STAMP)

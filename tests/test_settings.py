@@ -31,6 +31,7 @@ def test_each_variable_fills_its_own_setting() -> None:
         "GENESIS_MAX_CONCURRENT": "4",
         "GENESIS_RANDOM_SEED": "42",
         "OPTUNA_MAX_DUPLICATE_STREAK": "7",
+        "GENESIS_PURE_PYTHON": "on",
     }
     assert set(env) == {variable.name for variable in VARIABLES}
     assert read_settings(env) == Settings(
@@ -41,6 +42,7 @@ def test_each_variable_fills_its_own_setting() -> None:
         max_concurrent=4,
         random_seed=42,
         max_duplicate_streak=7,
+        pure_python=True,
     )
 
 
@@ -64,6 +66,7 @@ def test_each_variable_fills_its_own_setting() -> None:
         ("GENESIS_FAST_WINDOW", "yess"),
         ("GENESIS_PRECOMPUTE_FEATURES", "nan"),
         ("OPTUNA_MAX_DUPLICATE_STREAK", "0"),
+        ("GENESIS_PURE_PYTHON", "perhaps"),
     ],
 )
 def test_an_absurd_value_is_refused_by_name(name: str, text: str) -> None:

@@ -32,6 +32,7 @@ class Settings:
     max_concurrent: int | None = None
     random_seed: int | None = None
     max_duplicate_streak: int | None = None
+    pure_python: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,14 @@ VARIABLES: tuple[Variable, ...] = (
         "how many proposals in a row may be known already before the run ends",
         _whole(1, 1_000_000),
     ),
+    Variable(
+        "GENESIS_PURE_PYTHON",
+        "pure_python",
+        None,
+        _SWITCH,
+        "compute trial keys in Python also where the compiled code was built",
+        _switch,
+    ),
 )
 
 
@@ -137,21 +146,37 @@ def read_settings(env: Mapping[str, str] | None = None) -> Settings:
     >>> read_settings({"GENESIS_RANDOM_SEED": "42"}).random_seed
     42
     """
-    env = os.environ if env is None else env
     found: dict[str, Any] = {}
     problems = []
     for variable in VARIABLES:
-        text = env.get(variable.name, "").strip()
-        if not text:
-            continue
         try:
-            found[variable.setting] = variable.read(text)
-        except ValueError:
-            problems.append(f"{variable.name}: {text!r} is not {variable.allowed}; change it, or unset {variable.name}")
+            value = read_variable(variable.name, env)
+        except ConfigError as error:
+            problems.append(str(error))
+        else:
+            if value is not None:
+                found[variable.setting] = value
     if problems:
         text = problems[0] if len(problems) == 1 else "\n  ".join([f"{len(problems)} problems:", *problems])
         raise ConfigError(text, problems=problems)
     return Settings(**found)
+
+
+def read_variable(name: str, env: Mapping[str, str] | None = None) -> Any:
+    """Read one of the variables; None if it is unset or empty. Raises ConfigError for an absurd value.
+
+    >>> read_variable("GENESIS_MAX_CONCURRENT", {"GENESIS_MAX_CONCURRENT": "4"})
+    4
+    """
+    variable = next(one for one in VARIABLES if one.name == name)
+    text = (os.environ if env is None else env).get(name, "").strip()
+    if not text:
+        return None
+    try:
+        return variable.read(text)
+    except ValueError:
+        problem = f"{name}: {text!r} is not {variable.allowed}; change it, or unset {name}"
+        raise ConfigError(problem, problems=[problem]) from None
 
 
 def misspelt_variables(env: Mapping[str, str] | None = None) -> list[str]:

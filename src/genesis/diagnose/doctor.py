@@ -15,6 +15,7 @@ from typing import Any, Literal
 from genesis import __version__
 from genesis.engine import compile as kernels
 from genesis.errors import GenesisError
+from genesis.trials import compiled
 from genesis.trials.store import RunStore
 
 State = Literal["ok", "warning", "error"]
@@ -43,17 +44,24 @@ def healthy(checks: Iterable[Check]) -> bool:
 
 
 def check_installation() -> list[Check]:
-    """Versions, optional packages, the compiler's cache, the temporary folder, cores."""
+    """Versions, optional packages, the code behind trial keys, the compiler's cache, the temporary folder, cores."""
     checks = [Check("genesis", "ok", __version__), _python()]
     checks += [_package(name) for name in _NEEDED]
     for extra, name in _EXTRAS.items():
         there = _version(name)
         words = f"{name} {there}" if there else f"not installed: pip install 'genesis-core[{extra}]'"
         checks.append(Check(f"extra {extra}", "ok", words))
+    checks.append(_trial_keys())
     checks.append(_writable("compile cache", _compile_cache()))
     checks.append(_writable("temporary folder", Path(tempfile.gettempdir())))
     checks.append(Check("cores", "ok", f"{_cores()} usable of {os.cpu_count()}"))
     return checks
+
+
+def _trial_keys() -> Check:
+    if compiled.refused():
+        return Check("trial keys", "error", compiled.DESCRIPTION, f"unset {compiled.PURE_PYTHON}")
+    return Check("trial keys", "ok", compiled.DESCRIPTION)
 
 
 def _compile_cache() -> Path:

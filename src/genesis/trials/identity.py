@@ -20,6 +20,7 @@ import orjson
 from genesis.errors import ParameterError
 from genesis.trials.canonical import OPTIONS as _OPTIONS
 from genesis.trials.canonical import orjson_agrees, write
+from genesis.trials.compiled import twin
 
 TRIAL_KEY_LIMIT, TRIAL_KEY_KEPT = 10_000, 8_000
 SIGNATURE_LIMIT, SIGNATURE_KEPT = 5_000, 4_000
@@ -50,6 +51,7 @@ _known_signature = signature_cache.get
 _trimming = threading.Lock()
 
 
+@twin(_dumps, _OPTIONS, trial_key_cache, limit=TRIAL_KEY_LIMIT, longest=_CACHED_LENGTH)
 def trial_key(params: Mapping[str, Any]) -> str:
     """64 hex digits that identify a parameter set: SHA-256 of its canonical bytes, whatever the order of keys.
 
@@ -79,6 +81,7 @@ def trial_key(params: Mapping[str, Any]) -> str:
     return key
 
 
+@twin(_dumps, _OPTIONS, signature_cache, limit=SIGNATURE_LIMIT, longest=_CACHED_LENGTH, precision=10)
 def param_signature(params: Mapping[str, Any], precision: int = 10) -> str:
     """64 hex digits, equal exactly when the parameters are once every float is rounded to `precision` decimals.
 

@@ -51,3 +51,26 @@ def greedy(params):
 
 def huge(params):
     return {"loss": 10**400}
+
+
+def reporting(params):
+    """Nine running scores that come nearer to the last."""
+    for step in range(1, 10):
+        yield -(params["x"] ** 2) - (9 - step) * 0.5
+    return {"loss": params["x"] ** 2}
+
+
+def stuck(params):
+    """Never ends right of 2, and catches what it can."""
+    while params["x"] > 2.0:
+        try:
+            time.sleep(0.01)
+        except Exception:
+            time.sleep(0.01)
+    return {"loss": params["x"] ** 2}
+
+
+def raising(params):
+    if params["x"] > 0.0:
+        raise ValueError("right of the middle")
+    return {"loss": params["x"] ** 2}

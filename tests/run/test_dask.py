@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import pytest
 
 import genesis
 from genesis.run.dask import DaskExecutor
+from genesis.run.executors import SerialExecutor
 from genesis.trials.store import RunStore
 
+HERE = Path(__file__).parent / "objectives.py"
 STUDY = {
     "data": {"source": "synthetic:seed=7,bars=600,timeframe=1d", "warmup_bars": 60},
     "strategy": "sma_cross",
@@ -47,8 +50,56 @@ def test_a_cluster_gives_the_answers_of_worker_processes(tmp_path, cluster):
     assert trials(there.path) == trials(here.path)
 
 
-def test_pruning_on_a_cluster_is_refused(tmp_path, cluster):
-    """A pruner needs the built-in workers, and the message says so before anything runs."""
-    asked = {**STUDY, "run": {**STUDY["run"], "pruner": "median"}}
-    with pytest.raises(genesis.GenesisError, match="built-in workers"):
-        genesis.optimize(asked, runs_dir=tmp_path, executor=lambda one: DaskExecutor(one, cluster))
+def pruned(trials, pruner):
+    """A study whose trials report nine running scores each."""
+    return {
+        "evaluate": f"{HERE}:reporting",
+        "objective": {"metric": "loss", "direction": "minimize"},
+        "parameters": {"x": {"type": "float", "low": -5.0, "high": 5.0}},
+        "run": {"run_id": "p", "max_trials": trials, "max_concurrent": 8, "seed": 3, "pruner": pruner},
+    }
+
+
+@pytest.mark.parametrize("pruner", ["median", "hyperband"])
+def test_a_cluster_prunes_what_worker_processes_prune(tmp_path, cluster, pruner, monkeypatch):
+    """The same trials are stopped at the same step, also when what is told comes in several blocks."""
+    monkeypatch.setattr("genesis.run.dask.BLOCK", 16)
+    here = genesis.optimize(pruned(72, pruner), workers=0, runs_dir=tmp_path / "here")
+    there = genesis.optimize(
+        pruned(72, pruner), runs_dir=tmp_path / "there", executor=lambda one: DaskExecutor(one, cluster)
+    )
+    assert here.states()["pruned"] > 5
+    assert here.states()["complete"] > 5
+    assert trials(there.path) == trials(here.path)
+    assert [one.reports for one in there.store.results()] == [one.reports for one in here.store.results()]
+
+
+def test_a_trial_that_takes_too_long_fails_on_a_cluster_too(tmp_path, cluster):
+    """It is stopped with the words of the built-in workers, whatever it catches, and the others are not harmed."""
+    asked = pruned(16, "none")
+    asked = {**asked, "evaluate": f"{HERE}:stuck", "run": {**asked["run"], "trial_seconds": 0.3}}
+    run = genesis.optimize(asked, runs_dir=tmp_path, executor=lambda one: DaskExecutor(one, cluster))
+    states = run.states()
+    assert states["failed"] > 0
+    assert states["complete"] > 0
+    for one in run.store.results():
+        assert (one.state == "failed") == (one.params["x"] > 2.0)
+        assert one.reason == ("took longer than its limit of 0.3 s and was stopped" if one.state == "failed" else None)
+
+
+def test_a_trial_that_raises_on_a_cluster_keeps_its_reason(tmp_path, cluster):
+    """Whatever user code raises is a failed result with its traceback, as on the built-in workers."""
+    asked = {**pruned(8, "none"), "evaluate": f"{HERE}:raising"}
+    run = genesis.optimize(asked, runs_dir=tmp_path, executor=lambda one: DaskExecutor(one, cluster))
+    failed = [one for one in run.store.results() if one.state == "failed"]
+    assert failed
+    assert all(one.reason == "ValueError: right of the middle" for one in failed)
+    assert all("objectives.py" in one.traceback for one in failed)
+
+
+@pytest.mark.parametrize(("key", "value"), [("pruner", "median"), ("trial_seconds", 1.0)])
+def test_an_executor_that_cannot_do_what_the_study_asks_is_refused(tmp_path, key, value):
+    """Neither a pruner nor a time limit is passed over in silence."""
+    asked = {**STUDY, "run": {**STUDY["run"], key: value}}
+    with pytest.raises(genesis.GenesisError, match=f"run.{key}: SerialExecutor has no"):
+        genesis.optimize(asked, runs_dir=tmp_path, executor=SerialExecutor)

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import queue
+import threading
 import time
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from genesis.errors import MissingExtraError
+from genesis.run.reporting import Reports
 from genesis.run.worker import failed_result, run_trial
 from genesis.types import TrialResult, TrialSpec
 
 if TYPE_CHECKING:
     from genesis.run.evaluate import Evaluator
+    from genesis.search.pruners import Pruner, Told
 
 CHUNKS_PER_CORE = 2
+BLOCK = 256  # finished trials that a worker is sent at once, and only once, for its pruner to know
 
 
 class DaskExecutor:
     """Runs trials on the workers of `cluster`: a `distributed.Client`, a `Cluster`, or a scheduler's address.
 
     Trials go in chunks, so that a task's cost at the scheduler (about a millisecond) is shared. A chunk whose worker is
-    lost again and again fails, trial by trial, with Dask's own words; time limits and pruning are not offered here.
+    lost again and again fails, trial by trial, with Dask's own words.
+
+    A pruner decides on the worker, from a copy that is told what the coordinator's was told before the generation
+    began, so its answers are those of the built-in workers. With a time limit a trial is a task of its own; one that
+    takes longer is interrupted where it next runs Python. One that stays in compiled code for the limit once more ends
+    its worker process, which Dask's nanny starts again; a worker without a nanny cannot be stopped there.
 
     Raises `MissingExtraError` when `distributed` is not installed.
 
@@ -43,6 +56,18 @@ class DaskExecutor:
         self._futures: set[Any] = set()
         self._outstanding = 0
         self._busy_seconds = 0.0
+        self._limit: float | None = None
+        self._pruner: Pruner | None = None
+        self._blocks: list[Any] = []
+        self._token = uuid.uuid4().hex
+
+    def prune_with(self, pruner: Pruner) -> None:
+        """Let a pruner stop trials; it is told of finished trials between generations only."""
+        self._pruner = pruner
+
+    def limit_to(self, seconds: float) -> None:
+        """Stop trials that take longer."""
+        self._limit = seconds
 
     @property
     def outstanding(self) -> int:
@@ -61,10 +86,13 @@ class DaskExecutor:
 
     def submit(self, specs: Sequence[TrialSpec]) -> None:
         """Send trials off in chunks."""
-        size = max(1, -(-len(specs) // (CHUNKS_PER_CORE * self.workers)))
+        size = 1 if self._limit else max(1, -(-len(specs) // (CHUNKS_PER_CORE * self.workers)))
+        pruning = self._told()
         for start in range(0, len(specs), size):
             chunk = list(specs[start : start + size])
-            future = self._client.submit(_run_chunk, self._evaluator, chunk, pure=False)
+            future = self._client.submit(
+                _run_chunk, self._evaluator, chunk, self._limit, pruning, self._blocks[:], pure=False
+            )
             self._futures.add(future)
             future.add_done_callback(lambda done, chunk=chunk: self._done.put((done, chunk)))
         self._outstanding += len(specs)
@@ -82,9 +110,7 @@ class DaskExecutor:
                 seconds, found = future.result()
                 self._busy_seconds += seconds
             else:
-                reason = (
-                    f"its Dask worker was lost: {future.exception()!r}" if future.status == "error" else "cancelled"
-                )
+                reason = self._lost(future)
                 found = [failed_result(spec, reason) for spec in chunk]
             results.extend(found)
         self._outstanding -= len(results)
@@ -100,8 +126,123 @@ class DaskExecutor:
         if self._owned:
             self._client.close()
 
+    def _lost(self, future: Any) -> str:
+        if future.status != "error":
+            return "cancelled"
+        hint = f"; it may have taken longer than its limit of {self._limit:g} s" if self._limit else ""
+        return f"its Dask worker was lost: {future.exception()!r}{hint}"
 
-def _run_chunk(evaluator: Evaluator, specs: list[TrialSpec]) -> tuple[float, list[TrialResult]]:
+    def _told(self) -> _Pruning | None:
+        """What the workers need to know of finished trials, full blocks of them scattered once."""
+        if self._pruner is None:
+            return None
+        told = self._pruner.told
+        while len(told) >= BLOCK * (len(self._blocks) + 1):
+            first = BLOCK * len(self._blocks)
+            self._blocks.append(self._client.scatter(list(told[first : first + BLOCK]), broadcast=True, hash=False))
+        return self._token, self._pruner.name, self._pruner.kwargs, list(told[BLOCK * len(self._blocks) :])
+
+
+_Pruning = tuple[str, str, dict[str, Any], list["Told"]]
+
+
+# -- on the worker ----------------------------------------------------------------------------------------------------
+
+_known: dict[str, Pruner] = {}  # one run's pruner in this process, told more as generations come
+_deciding = threading.RLock()  # a worker runs trials in several threads, and a pruner is for one at a time
+
+
+class _TooLongError(BaseException):
+    """Raised inside a trial whose time is over; no Exception, so that a trial's own handlers let it pass."""
+
+
+def _run_chunk(
+    evaluator: Evaluator,
+    specs: list[TrialSpec],
+    limit: float | None,
+    pruning: _Pruning | None,
+    blocks: list[list[Told]],
+) -> tuple[float, list[TrialResult]]:
     begin = time.perf_counter()
-    results = [run_trial(evaluator, spec, None) for spec in specs]
+    report = None if pruning is None else _asking(pruning, blocks)
+    results = []
+    for spec in specs:
+        try:
+            with _limited(limit):
+                result = run_trial(evaluator, spec, report)
+        except _TooLongError:
+            result = failed_result(spec, f"took longer than its limit of {limit:g} s and was stopped")
+        results.append(result)
     return time.perf_counter() - begin, results
+
+
+def _asking(pruning: _Pruning, blocks: list[list[Told]]) -> Any:
+    """The answer to running scores, from this process's copy of the pruner, told what it did not know."""
+    from genesis.search.pruners import make_pruner
+
+    token, name, kwargs, tail = pruning
+    with _deciding:
+        if token not in _known:
+            _known.clear()
+            _known[token] = make_pruner(name, kwargs)
+        pruner = _known[token]
+        for first, some in enumerate([*blocks, tail]):
+            for one in some[max(0, len(pruner.told) - BLOCK * first) :]:
+                pruner.tell(*one)
+    ask = Reports(pruner)
+
+    def report(spec: TrialSpec, step: int, value: float) -> bool:
+        with _deciding:
+            return ask(spec, step, value)
+
+    return report
+
+
+@contextmanager
+def _limited(seconds: float | None) -> Iterator[None]:
+    """Raise `_TooLongError` in this thread when the time is over, and end the process when that changes nothing."""
+    if seconds is None:
+        yield
+        return
+    mine = threading.get_ident()
+    ended = threading.Event()
+    turn = threading.Lock()
+    supervised = _has_nanny()
+
+    def watch() -> None:
+        if ended.wait(seconds):
+            return
+        with turn:
+            if ended.is_set():
+                return
+            _raise_in(mine, _TooLongError)
+        if not ended.wait(max(seconds, 1.0)) and supervised:
+            os._exit(1)
+
+    watcher = threading.Thread(target=watch, name="genesis-limit", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        while not ended.is_set():
+            try:
+                with turn:
+                    ended.set()
+                    _raise_in(mine, None)  # what was asked for and has not been raised yet
+            except _TooLongError:  # the trial ended in time after all
+                continue
+
+
+def _raise_in(thread: int, error: type[BaseException] | None) -> None:
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(thread), None if error is None else ctypes.py_object(error)
+    )
+
+
+def _has_nanny() -> bool:
+    from distributed import get_worker
+
+    try:
+        return get_worker().nanny is not None
+    except ValueError:  # not on a worker
+        return False

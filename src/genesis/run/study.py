@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import threading
@@ -29,6 +28,7 @@ from genesis.run.holdout import holdout_evaluator, is_judged, judge_holdout
 from genesis.run.loop import Limits, Loop
 from genesis.run.mirror_live import LiveMirror, storable
 from genesis.run.proposals import Proposer
+from genesis.run.reporting import Reports
 from genesis.run.restored import Values
 from genesis.run.result import Run
 from genesis.run.resume import check_signature, restore
@@ -39,7 +39,7 @@ from genesis.run.worker import Report
 from genesis.search.samplers import BatchSampler, make_sampler
 from genesis.search.space import Space
 from genesis.trials.store import RunStore
-from genesis.types import FloatArray, TrialSpec
+from genesis.types import FloatArray
 
 if TYPE_CHECKING:
     from genesis.search.pruners import Pruner
@@ -147,8 +147,7 @@ def _already_complete(config: StudyConfig, run_dir: Path, summary: dict[str, Any
     if progress is not None:
         tally = Tally(config.run.run_id, config.run.max_trials, 0)
         history = run.store.history()
-        for result, origin in zip(run.store.results(), history.origins, strict=True):
-            tally.add(result, origin)
+        tally.add_stored(run.store, history, len(history))
         tally.duplicates.update(run.duplicates)
         tally.resumed = len(history)
         last = int(history.generations[-1]) + 1 if len(history) else 0
@@ -191,24 +190,6 @@ def _pruner(config: StudyConfig) -> Pruner | None:
     return pruner if pruner.active else None
 
 
-class _Reports:
-    """Answers running trials: collects each one's running scores, and asks the pruner."""
-
-    def __init__(self, pruner: Pruner) -> None:
-        self._pruner = pruner
-        self._reports: dict[int, list[float]] = {}
-
-    def __call__(self, spec: TrialSpec, step: int, value: float) -> bool:
-        """Whether to stop the trial here; an undefined score (NaN) never stops one."""
-        if step == 1:
-            self._reports[spec.number] = []
-            if len(self._reports) > 10_000:  # trials that ended long ago
-                del self._reports[next(iter(self._reports))]
-        reports = self._reports[spec.number]
-        reports.append(value)
-        return not math.isnan(value) and self._pruner.decide(spec.number, reports)
-
-
 def _search(
     config: StudyConfig,
     store: RunStore,
@@ -248,22 +229,28 @@ def _search(
         max_streak=run.max_duplicate_streak or DEFAULT_STREAK,
         enqueued=run.enqueue,
     )
-    for vectors, scores, violations, states, origins in warm_history(store, space):
-        sampler.tell(vectors, scores, violations, states, origins)
     values = Values()
     began = time.perf_counter()
-    restored = restore(store, proposer, values, tally, lag=lag, sampler_name=name, pruner=pruner, in_order=in_order)
+    restored = restore(
+        store,
+        proposer,
+        values,
+        tally,
+        lag=lag,
+        sampler_name=name,
+        pruner=pruner,
+        in_order=in_order,
+        warm=list(warm_history(store, space)),
+    )
     if (loaded := getattr(progress, "loaded", None)) is not None:
         loaded(tally.resumed, time.perf_counter() - began)
     before = tally.resumed
     unused = 0 if in_order else proposer.next_number - before  # numbers of trials that an async session did not finish
     evaluator.warm(space.decode(space.snap(_middle(space))[0]))
     if make_executor is not None:
-        if pruner is not None:
-            raise ConfigError("run.pruner: works with the built-in workers only; use pruner: none with this executor")
-        executor = make_executor(evaluator)
+        executor = _prepared(make_executor(evaluator), pruner, run.trial_seconds)
     else:
-        report = None if pruner is None else _Reports(pruner)
+        report = None if pruner is None else Reports(pruner)
         executor = _executor(evaluator, processes, run.trial_seconds, report)
     started = time.perf_counter()
     mirror = None if run.mirror is None else LiveMirror(store.run_dir, run.mirror)
@@ -365,6 +352,19 @@ def _executor(evaluator: Evaluator, workers: int, trial_seconds: float | None, r
     if workers == 0:
         return SerialExecutor(evaluator, report=report)
     return ProcessExecutor(evaluator, workers, time_limit=trial_seconds, report=report)
+
+
+def _prepared(executor: Executor, pruner: Pruner | None, trial_seconds: float | None) -> Executor:
+    """A user's executor, told of what it has to do besides running trials, or refused when it cannot."""
+    for key, what, method in (("pruner", pruner, "prune_with"), ("trial_seconds", trial_seconds, "limit_to")):
+        if what is None:
+            continue
+        if not hasattr(executor, method):
+            executor.close(kill=True)
+            kind = type(executor).__name__
+            raise ConfigError(f"run.{key}: {kind} has no {method}(); leave run.{key} out or use the built-in workers")
+        getattr(executor, method)(what)
+    return executor
 
 
 def _account(tally: Tally, executor: Executor, elapsed: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -100,6 +101,34 @@ def test_records_have_no_padding():
     """Equal records are equal bytes: nothing uninitialised lies between the fields."""
     for dtype in (FILL, TRADE):
         assert dtype.itemsize == sum(dtype[name].itemsize for name in dtype.names)
+
+
+def test_more_trades_than_there_was_room_for():
+    """The room for records grows and the run starts again: the same fills as when there was room from the start."""
+    n = 6_000
+    bars = random_bars(5, n)
+    turns = Signals(entry=np.where(np.arange(n) % 2 == 0, 1, -1).astype(np.int8))
+    cold = _in_a_new_thread(turns, bars)
+    warm = run(turns, bars)
+    assert len(cold.trades) > 5_000
+    assert cold.fills.tobytes() == warm.fills.tobytes()
+    assert cold.trades.tobytes() == warm.trades.tobytes()
+    np.testing.assert_array_equal(cold.equity, warm.equity)
+    assert cold.equity[-1] == pytest.approx(10_000.0 + cold.trades["pnl"].sum())
+
+
+def _in_a_new_thread(signals, bars):
+    """A thread has its own room, which begins small."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(run, signals, bars).result()
+
+
+@pytest.mark.parametrize("cooldown", [N, 10_000_000])
+def test_a_cooldown_longer_than_the_market_ends_the_trading(cooldown):
+    """After the first exit nothing is decided any more, however far beyond the end the cooldown reaches."""
+    sim = run(Signals(entry=GO, rules=Rules(max_hold_bars=2, cooldown_bars=cooldown)))
+    assert len(sim.trades) == 1
+    assert (sim.equity[5:] == sim.equity[4]).all()
 
 
 def test_an_empty_simulation_has_empty_tables():

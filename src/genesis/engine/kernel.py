@@ -6,6 +6,7 @@ and raises.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,9 +15,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from genesis.engine.execution import NO_FRACTIONS, exit_terms_of, terms_of
-from genesis.engine.fills import fills_hash, fills_table, trades_table
-from genesis.engine.loop import BAD_DISTANCE, BAD_ENTRY, BAD_SIZE, OK, trade
+from genesis.engine.execution import NO_FRACTIONS, Terms, exit_terms_of, terms_of
+from genesis.engine.fills import FILL, TRADE, fills_hash, fills_table, trades_table
+from genesis.engine.loop import BAD_DISTANCE, BAD_ENTRY, BAD_SIZE, FULL, OK, trade
 from genesis.errors import ConfigError, StrategyError
 from genesis.types import Costs, Execution, FloatArray, Signals
 
@@ -34,7 +35,23 @@ _PROBLEMS = {
 }
 
 
-run_trade = cast("Any", trade)  # called with unpacked tuples, which a checker cannot count
+_trade = cast("Any", trade)  # called with unpacked tuples, which a checker cannot count
+
+
+class _Room(threading.local):
+    """Where a thread's loop writes its records before their number is known; it only ever grows."""
+
+    def __init__(self) -> None:
+        self.fills = np.empty(2_048, FILL)
+        self.trades = np.empty(1_024, TRADE)
+
+    def grow(self) -> None:
+        """Four times the room, for a run that starts again."""
+        self.fills = np.empty(4 * len(self.fills), FILL)
+        self.trades = np.empty(4 * len(self.trades), TRADE)
+
+
+_room = _Room()
 _EMPTY: FloatArray = np.empty(0, dtype=np.float64)
 _EMPTY_FLAGS: NDArray[np.int8] = np.empty(0, dtype=np.int8)
 _NO_LEVELS: FloatArray = np.empty((0, 0), dtype=np.float64)
@@ -116,32 +133,28 @@ def simulate(bars: Bars, signals: Signals, *, costs: Costs, execution: Execution
     """
     n = len(bars.close)
     check_start(trade_from, n)
-    arrays = signal_arrays(signals, n)
     equity = np.empty(n)
-    status, bar, unfilled, _, fills, fill_count, trades, trade_count = run_trade(
-        bars.open,
-        bars.high,
-        bars.low,
-        bars.close,
-        *arrays,
-        *terms_of(costs, execution),
-        *exit_terms_of(signals.rules),
-        trade_from,
-        equity,
+    bar, unfilled, fills, trades = run_trade(
+        (bars.open, bars.high, bars.low, bars.close), signals, terms_of(costs, execution), trade_from, equity
     )
-    if status != OK:
-        raise problem(status, bar, signals)
-    return Simulation(
-        bars,
-        execution,
-        trade_from,
-        fills[:fill_count],
-        trades[:trade_count],
-        equity,
-        unfilled,
-        bar,
-        signals.blocked,
-    )
+    return Simulation(bars, execution, trade_from, fills, trades, equity, unfilled, bar, signals.blocked)
+
+
+def run_trade(
+    prices: tuple[FloatArray, ...], signals: Signals, terms: Terms, trade_from: int, equity: FloatArray
+) -> tuple[int, int, NDArray[Any], NDArray[Any]]:
+    """Trade into `equity`: the bar of the bankruptcy or -1, unfilled entries, fills and trades."""
+    arrays = signal_arrays(signals, len(equity))
+    rules = exit_terms_of(signals.rules)
+    while True:
+        status, bar, unfilled, fills, trades = _trade(
+            *prices, *arrays, *terms, *rules, trade_from, equity, _room.fills, _room.trades
+        )
+        if status == OK:
+            return bar, unfilled, fills, trades
+        if status != FULL:
+            raise problem(status, bar, signals)
+        _room.grow()
 
 
 def check_start(trade_from: int, n: int) -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genesis.engine.backtest import execution_of, resolve
-from genesis.engine.execution import exit_terms_of, terms_of
-from genesis.engine.kernel import check_start, problem, run_trade, signal_arrays
+from genesis.engine.execution import terms_of
+from genesis.engine.kernel import check_start, run_trade
 from genesis.engine.metrics import Metrics, measure, metrics_of, periods_per_year
 from genesis.types import Costs, Execution, Fill, Params, Signals
 
@@ -38,12 +38,8 @@ def simulate_many(
     per_year = periods_per_year(bars)
     made: list[Metrics] = []
     for one in signals:
-        status, bar, _, _, _, _, trades, count = run_trade(
-            *prices, *signal_arrays(one, n), *terms, *exit_terms_of(one.rules), trade_from, equity
-        )
-        if status:
-            raise problem(status, bar, one)
-        sums = measure(equity, trades, count, trade_from, capital)
+        _, _, _, trades = run_trade(prices, one, terms, trade_from, equity)
+        sums = measure(equity, trades, len(trades), trade_from, capital)
         made.append(metrics_of(sums.tolist(), n - trade_from, per_year, capital))
     return made
 

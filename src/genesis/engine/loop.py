@@ -18,28 +18,28 @@ from genesis.engine.fills import (
     BREAK_EVEN,
     END,
     ENTRY,
-    FILL,
     MAX_HOLD,
     OPPOSITE,
     PARTIAL,
     SIGNAL,
     STOP,
     TARGET,
-    TRADE,
     TRAILING,
 )
+from genesis.engine.quiet import at, find_coded, find_flagged, mark_flat, mark_held
 from genesis.types import FloatArray
 
-OK, BAD_ENTRY, BAD_SIZE, BAD_DISTANCE = range(4)
+OK, BAD_ENTRY, BAD_SIZE, BAD_DISTANCE, FULL = range(5)
 _DUST = 1e-9  # a remainder below this share of the entry is rounding, and leaves with the last part
 
 
 @jit
-def _grown(records: NDArray[Any], count: int) -> NDArray[Any]:
-    larger = np.empty(2 * records.size, records.dtype)
+def _kept(records: NDArray[Any], count: int) -> NDArray[Any]:
+    """A copy of the first `count` records."""
+    kept = np.empty(count, records.dtype)
     for k in range(count):  # not a slice: assigning one compiles its error message too, for two seconds
-        larger[k] = records[k]
-    return larger
+        kept[k] = records[k]
+    return kept
 
 
 @rule
@@ -107,19 +107,22 @@ def trade(
     opposite: int,
     trade_from: int,
     equity: FloatArray,
-) -> tuple[int, int, int, int, NDArray[Any], int, NDArray[Any], int]:
+    fill_room: NDArray[Any],
+    trade_room: NDArray[Any],
+) -> tuple[int, int, int, NDArray[Any], NDArray[Any]]:
     """Trade one set of signals; an optional array of length 0 stands for None. Lengths are the caller's promise.
 
-    Returns (status, bar of the problem or of the bankruptcy or -1, unfilled entries, index of the first bar not in
-    `equity` (always n), fills, their number, trades, their number) and fills `equity[n]`.
+    Returns (status, bar of the problem or of the bankruptcy or -1, unfilled entries, fills, trades) and fills
+    `equity[n]`. Records are written into `fill_room` and `trade_room`, and copied from there once their number is
+    known: an array that could grow would count its references on every trade (an eighth of a microsecond each).
+    FULL says that the room was too small, and nothing else.
     """
     n = close.size
-    fills = np.empty(64, FILL)
-    trades = np.empty(32, TRADE)
     fill_count: Any = np.int64(0)  # typed: each literal would compile `_write` once more
     trade_count: Any = np.int64(0)
     unfilled = 0
-    bankrupt_bar = -1
+    status = OK
+    problem = -1  # bar of a bad signal, or of the bankruptcy
     cash = capital
     lag = 1 if next_open else 0
     exits = exit_.size > 0
@@ -130,28 +133,37 @@ def trade(
     reversal = 0  # side of an entry that an exit at the same price makes room for
     bar = 0
     decided = 0
+    coded = np.empty(n + 1, np.int32)
+    find_coded(entry, coded)
+    here = 0  # the coded bars before it are past
+    front = 0  # the same, of those that a position has passed
+    exit_long = exit_short = -1  # the next bar that leaves a long, a short; looked up when the one before it is past
     while True:
         if reversal != 0:
             side = reversal
         else:
-            while i < n - 1 and entry[i] == 0:
-                i += 1
+            if i < n:
+                while coded[at(here)] < i:
+                    here += 1
+                i = coded[at(here)]
             if i >= n - 1:  # nothing decided at the last close can be filled
                 break
-            side = int(entry[i])
+            side = int(entry[at(i)])
             if side != 1 and side != -1:
-                return BAD_ENTRY, i, unfilled, marked, fills, fill_count, trades, trade_count
+                status, problem = BAD_ENTRY, i
+                break
             decided = i
             bar = i + lag
 
         # --- entry, at the open or the close of `bar`
-        raw = open_[bar] if next_open else close[bar]
+        raw = open_[at(bar)] if next_open else close[at(bar)]
         price = slipped(raw, side, slippage)
         weight = 1.0
         if size_map.size > 0:
-            weight = size_map[decided]
+            weight = size_map[at(decided)]
             if not 0.0 < weight < math.inf:
-                return BAD_SIZE, decided, unfilled, marked, fills, fill_count, trades, trade_count
+                status, problem = BAD_SIZE, decided
+                break
         units = sized(cash, price, size, weight, sizing, whole, fee_rate, fee_fixed)
         if not units > 0.0:
             unfilled += 1
@@ -161,19 +173,20 @@ def trade(
             else:
                 i += 1
             continue
-        stop_gap = stop_distance[decided] if stop_distance.size > 0 else 0.0
-        target_gap = target_distance[decided] if target_distance.size > 0 else 0.0
-        trail_gap = trail_distance[decided] if trail_distance.size > 0 else 0.0
+        stop_gap = stop_distance[at(decided)] if stop_distance.size > 0 else 0.0
+        target_gap = target_distance[at(decided)] if target_distance.size > 0 else 0.0
+        trail_gap = trail_distance[at(decided)] if trail_distance.size > 0 else 0.0
         if stop_gap < 0.0 or target_gap < 0.0 or trail_gap < 0.0:
-            return BAD_DISTANCE, decided, unfilled, marked, fills, fill_count, trades, trade_count
+            status, problem = BAD_DISTANCE, decided
+            break
+        if fill_count + parts + 2 > fill_room.size or trade_count == trade_room.size:
+            status = FULL
+            break
         reversal = 0
-        for j in range(marked, bar):
-            equity[j] = cash
+        mark_flat(equity, marked, bar, cash)
         fee = fee_rate * units * price + fee_fixed
         cash -= side * units * price + fee
-        if fill_count == fills.size:
-            fills = _grown(fills, fill_count)
-        _write(fills[fill_count], bar, side, units, price, fee, trade_count, np.int64(ENTRY))
+        _write(fill_room[at(fill_count)], bar, side, units, price, fee, trade_count, np.int64(ENTRY))
         fill_count += 1
         entry_units = units
         fees = fee
@@ -193,11 +206,11 @@ def trade(
                 stop_reason = TRAILING
         live = 0  # partial exits still to come
         for k in range(parts):
-            level[k] = levels[decided, k]
-            if side * (level[k] - price) > 0.0:
+            level[at(k)] = levels[at(decided), at(k)]
+            if side * (level[at(k)] - price) > 0.0:
                 live += 1
             else:
-                level[k] = math.nan
+                level[at(k)] = math.nan
         watched = live > 0 or ratchets or not (math.isinf(stop) and math.isinf(target))
 
         # --- holding, bar by bar
@@ -207,7 +220,7 @@ def trade(
         j = bar
         reach = price
         if not next_open:  # entered at the close: this bar's high and low came before
-            equity[bar] = cash + side * units * close[bar]
+            equity[at(bar)] = cash + side * units * close[at(bar)]
             j += 1
         quiet = n - 1  # the first bar at which the position may end for its age or the end of the bars
         if max_hold > 0:
@@ -217,59 +230,97 @@ def trade(
             limit = target  # the nearest price in front that fills something
             if live > 0:
                 for k in range(parts):
-                    if side * (limit - level[k]) > 0.0:
-                        limit = level[k]
+                    if side * (limit - level[at(k)]) > 0.0:
+                        limit = level[at(k)]
             signed = side * units
-            while j < quiet:
-                if watched:
-                    worst = low[j] if side > 0 else high[j]
-                    reach = high[j] if side > 0 else low[j]
-                    if side * (worst - stop) <= 0.0 or side * (reach - limit) >= 0.0:
+            while coded[at(front)] < j or (coded[at(front)] < quiet and entry[at(coded[at(front)])] == side):
+                front += 1
+            until = min(quiet, coded[at(front)])
+            if exits and side > 0:
+                if exit_long < j:
+                    exit_long = find_flagged(exit_, j, 1)
+                until = min(until, exit_long)
+            elif exits:
+                if exit_short < j:
+                    exit_short = find_flagged(exit_, j, 2)
+                until = min(until, exit_short)
+            if not watched:
+                if j < until:
+                    if mark_held(equity, close, j, until, cash, signed):
+                        while equity[at(j)] > 0.0:
+                            j += 1
+                    else:
+                        j = until
+            elif even_pct > 0.0:
+                while j < until:
+                    worst = low[at(j)] if side > 0 else high[at(j)]
+                    reach = high[at(j)] if side > 0 else low[at(j)]
+                    value = cash + signed * close[at(j)]
+                    if side * (worst - stop) <= 0.0 or side * (reach - limit) >= 0.0 or not value > 0.0:
                         break
-                signal = entry[j]
-                if signal != 0 and signal != side:
-                    break
-                if exits and exit_[j] & wanted:
-                    break
-                value = cash + signed * close[j]
-                if not value > 0.0:
-                    break
-                equity[j] = value
-                j += 1
-                if ratchets and side * (reach - best) > 0.0:
-                    best = reach
-                    stop, stop_reason = tightened(
-                        stop, stop_reason, best, price, side, trail_pct, trail_gap, even_pct, even_at
-                    )
+                    equity[at(j)] = value
+                    j += 1
+                    if side * (reach - best) > 0.0:
+                        best = reach
+                        stop, stop_reason = tightened(
+                            stop, stop_reason, best, price, side, trail_pct, trail_gap, even_pct, even_at
+                        )
+            else:
+                # prices times the side: what is worse is then smaller for a short too, without a choice or a branch
+                sign = float(side)
+                floor = sign * stop
+                ceiling = sign * limit
+                top = sign * best
+                keep = 1.0 - side * trail_pct
+                while j < until:
+                    worst = sign * (low[at(j)] if side > 0 else high[at(j)])
+                    reach = sign * (high[at(j)] if side > 0 else low[at(j)])
+                    value = cash + signed * close[at(j)]
+                    if worst <= floor or reach >= ceiling or not value > 0.0:
+                        break
+                    equity[at(j)] = value
+                    j += 1
+                    if trails:
+                        top = reach if reach > top else top
+                        if trail_pct > 0.0:
+                            trail = top * keep
+                            floor = trail if trail > floor else floor
+                        if trail_gap > 0.0:
+                            trail = top - trail_gap
+                            floor = trail if trail > floor else floor
+                if floor > sign * stop:
+                    stop = sign * floor
+                    stop_reason = TRAILING
+                best = sign * top
             # --- a bar on which something may happen
             if watched:
-                o = open_[j]
+                o = open_[at(j)]
                 out_bar = j
                 if side * (o - stop) <= 0.0:
                     reason, raw = stop_reason, o
                 elif side * (o - target) >= 0.0:
                     reason, raw = TARGET, o
                 else:
-                    worst = low[j] if side > 0 else high[j]
-                    reach = high[j] if side > 0 else low[j]
+                    worst = low[at(j)] if side > 0 else high[at(j)]
+                    reach = high[at(j)] if side > 0 else low[at(j)]
                     stopped = side * (worst - stop) <= 0.0
                     if live > 0:
                         # levels gapped over fill at the open, before anything inside the bar; a level inside the bar
                         # only if the stop is not touched, and if the target does not come first
-                        for at_open in (True, False):
+                        for turn in range(2):
                             for k in range(parts):
-                                if at_open:
-                                    hit = side * (o - level[k]) >= 0.0
+                                if turn == 0:
+                                    hit = side * (o - level[at(k)]) >= 0.0
                                     raw = o
                                 else:
-                                    hit = not stopped and side * (reach - level[k]) >= 0.0
-                                    hit = hit and side * (target - level[k]) > 0.0
-                                    raw = level[k]
+                                    hit = not stopped and side * (reach - level[at(k)]) >= 0.0
+                                    hit = hit and side * (target - level[at(k)]) > 0.0
+                                    raw = level[at(k)]
                                 if not hit or units == 0.0:
                                     continue
-                                level[k] = math.nan
+                                level[at(k)] = math.nan
                                 live -= 1
-                                part = entry_units * fractions[k]
+                                part = entry_units * fractions[at(k)]
                                 if whole:
                                     part = math.floor(part)
                                 if not part > 0.0:
@@ -282,10 +333,15 @@ def trade(
                                 fees += fee
                                 exit_value += part * price_out
                                 units = 0.0 if part == units else units - part
-                                if fill_count == fills.size:
-                                    fills = _grown(fills, fill_count)
                                 _write(
-                                    fills[fill_count], j, -side, part, price_out, fee, trade_count, np.int64(PARTIAL)
+                                    fill_room[at(fill_count)],
+                                    j,
+                                    -side,
+                                    part,
+                                    price_out,
+                                    fee,
+                                    trade_count,
+                                    np.int64(PARTIAL),
                                 )
                                 fill_count += 1
                     if units == 0.0:
@@ -304,16 +360,17 @@ def trade(
                     i = j + cooldown  # this bar's close may decide again
                     break
             # --- the close: mark, then decide
-            value = cash + side * units * close[j]
-            equity[j] = value
-            signal = entry[j]
+            value = cash + side * units * close[at(j)]
+            equity[at(j)] = value
+            signal = entry[at(j)]
             if signal != 0 and signal != side and signal != -side:
-                return BAD_ENTRY, j, unfilled, marked, fills, fill_count, trades, trade_count
+                status, problem = BAD_ENTRY, j
+                break
             if not value > 0.0:
                 reason = BANKRUPT
             elif signal == -side and opposite == REVERSE:
                 reason = OPPOSITE
-            elif exits and exit_[j] & wanted:
+            elif exits and exit_[at(j)] & wanted:
                 reason = SIGNAL
             elif signal == -side and opposite == EXIT:
                 reason = OPPOSITE
@@ -321,20 +378,23 @@ def trade(
                 reason = MAX_HOLD
             if reason == BANKRUPT or (j == n - 1 and (next_open or reason == 0)):
                 out_bar = j
-                raw = close[j]
+                raw = close[at(j)]
                 if reason != BANKRUPT:
                     reason = END
                 i = n
                 break
             if reason != 0:
                 out_bar = j + lag
-                raw = open_[out_bar] if next_open else close[j]
+                raw = open_[at(out_bar)] if next_open else close[at(j)]
                 i = max(j + 1, out_bar + cooldown)
                 if reason == OPPOSITE and opposite == REVERSE and cooldown == 0 and out_bar + 1 - lag < n:
                     reversal = signal
                     decided = j
                 break
             j += 1
+
+        if status != OK:
+            break
 
         # --- exit of what is left, at `raw` in `out_bar`
         if units > 0.0:
@@ -343,13 +403,9 @@ def trade(
             cash += side * units * price_out - fee
             fees += fee
             exit_value += units * price_out
-            if fill_count == fills.size:
-                fills = _grown(fills, fill_count)
-            _write(fills[fill_count], out_bar, -side, units, price_out, fee, trade_count, reason)
+            _write(fill_room[at(fill_count)], out_bar, -side, units, price_out, fee, trade_count, reason)
             fill_count += 1
-        if trade_count == trades.size:
-            trades = _grown(trades, trade_count)
-        record = trades[trade_count]
+        record = trade_room[at(trade_count)]
         record.entry_bar = bar
         record.exit_bar = out_bar
         record.units = entry_units
@@ -360,14 +416,13 @@ def trade(
         record.side = side
         record.reason = reason
         trade_count += 1
-        equity[out_bar] = cash
+        equity[at(out_bar)] = cash
         marked = out_bar + 1
         bar = out_bar
         if not cash > 0.0:
-            bankrupt_bar = out_bar
+            problem = out_bar
             break
         if reversal != 0:
             marked = out_bar
-    for j in range(marked, n):
-        equity[j] = cash
-    return OK, bankrupt_bar, unfilled, n, fills, fill_count, trades, trade_count
+    mark_flat(equity, marked, n, cash)
+    return status, problem, unfilled, _kept(fill_room, fill_count), _kept(trade_room, trade_count)

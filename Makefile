@@ -52,5 +52,6 @@ docs: $(DEV)
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
+	rm -f src/genesis/trials/_fastkey.*.so src/genesis/trials/_fastkey.*.pyd
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis site
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

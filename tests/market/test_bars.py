@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genesis.errors import BadBarsError, DataError
-from genesis.market.bars import COLUMNS, Bars, align_closed, resample
+from genesis.market.bars import COLUMNS, Bars, align_closed, higher_bars, resample
 from genesis.market.timeframe import DAY, HOUR, MINUTE, parse_timeframe
 
 MONDAY = np.datetime64("2024-01-01", "ns").astype(np.int64)
@@ -229,3 +229,16 @@ def test_calendar_bars_are_told_by_their_steps(freq, name):
     bars = Bars.from_frame(make(time, "1d").to_frame())
     assert (bars.timeframe, bars.gaps) == (name, ())
     assert (np.diff(bars.close_time) > 0).all()
+
+
+def test_higher_bars_are_worked_out_once():
+    """The coarser bars and their alignment stay with the bars, the alignment read-only, equal to the direct ones."""
+    bars = make(MONDAY + np.arange(40) * DAY, "1d")
+    week, index = higher_bars(bars, "7d")
+    assert higher_bars(bars, "1w")[0] is week
+    assert np.array_equal(week.close, resample(bars, "1w").close)
+    assert np.array_equal(index, align_closed(bars, resample(bars, "1w")))
+    with pytest.raises(ValueError, match="read-only"):
+        index[0] = 3
+    part = bars.slice(0, 20)
+    assert len(higher_bars(part, "1w")[0]) == 2, "a window has its own"

@@ -405,3 +405,37 @@ def test_the_declared_space_is_searchable():
 def test_the_automatic_higher_timeframe(base, higher):
     """A sensible step up for usual timeframes, none where there is none."""
     assert auto_higher(base) == higher
+
+
+def test_signals_are_their_own(market):
+    """What one call returns is changed by no later call, and writing to it changes no later call."""
+    features, strategy = Features(market(5, 501)), load_strategy("fibonacci")
+    params = {"exit": {"stop_atr": 1.0, "exit_conf_threshold": 0.3}, "thresholds": {"entry_conf_overall": 0.25}}
+    names = ("entry", "exit", "size", "stop_distance", "trail_distance", "partial_levels")
+    first = strategy.signals(params, features)
+    kept = {name: getattr(first, name).tobytes() for name in names}
+    strategy.signals({"thresholds": {"entry_conf_overall": 0.2}, "model": {"bias": -0.5}}, features)
+    assert {name: getattr(first, name).tobytes() for name in names} == kept
+    for name in names:
+        getattr(first, name).fill(1)
+    again = strategy.signals(params, features)
+    assert {name: getattr(again, name).tobytes() for name in names} == kept
+    alone = strategy.signals(params, Features(features.bars))
+    assert {name: getattr(alone, name).tobytes() for name in names} == kept
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 1919, 1920, 1921])
+def test_bars_are_counted_at_every_length(n, market):
+    """Marks are counted eight bars at a time; no length adds or loses one."""
+    made = load_strategy("fibonacci").signals({"features": {"atr_slow_period": 3}}, Features(market(3, n)))
+    assert sum(made.blocked.values()) + np.count_nonzero(made.entry) == n
+    assert min(made.blocked.values()) >= 0
+
+
+def test_features_are_asked_for_again_when_a_period_changes(market):
+    """What is held from the last parameter set is used for the same periods and weights only."""
+    features, strategy = Features(market(5, 500)), load_strategy("fibonacci")
+    for params in ({}, {"features": {"rsi_period": 5}}, {"model": {"bias": -0.9}}, {"htf": "none"}, {}):
+        made, alone = strategy.signals(params, features), strategy.signals(params, Features(features.bars))
+        assert made.blocked == alone.blocked
+        assert made.exit.tobytes() == alone.exit.tobytes()

@@ -249,6 +249,21 @@ def align_closed(low: Bars, high: Bars) -> IntArray:
     return np.searchsorted(high.close_time, low.close_time, side="right") - 1
 
 
+def higher_bars(bars: Bars, timeframe: str) -> tuple[Bars, IntArray]:
+    """`resample(bars, timeframe)` and, read-only, its `align_closed`: worked out once, then kept with the bars.
+
+    Every set of features over the same bars shares them, so that a trial with new parameters does not resample again.
+    """
+    key = f"higher {parse_timeframe(timeframe).name}"
+    if key not in bars._cache:
+        high = resample(bars, timeframe)
+        index = align_closed(bars, high)
+        index.setflags(write=False)
+        bars._cache[key] = high, index
+    found: tuple[Bars, IntArray] = bars._cache[key]
+    return found
+
+
 def _owned(values: Any, kind: type[np.generic]) -> Any:
     """`values` as a writable C-contiguous array of `kind`: read-only arrays are another type to compiled code."""
     array: NDArray[Any] = np.ascontiguousarray(values, dtype=kind)

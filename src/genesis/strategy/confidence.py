@@ -8,7 +8,7 @@ import numpy as np
 
 from genesis.engine.compile import jit, rule
 from genesis.strategy.fibonacci_parameters import P
-from genesis.types import FloatArray, Int8Array
+from genesis.types import FloatArray
 
 BIAS = int(P.model_bias)
 RSI, DISTANCE, SLOPE, BOLLINGER, ADX, ATR_RATIO, NEARNESS = (
@@ -66,16 +66,3 @@ def score(
         near = nearness[i] if nearness[i] == nearness[i] else 0.0
         strength[i] = base + w_adx * adx[i] + w_ratio * atr_ratio[i] + w_near * near
     return direction, strength
-
-
-@jit
-def lost(direction: FloatArray, strength: FloatArray, threshold: float) -> Int8Array:
-    """Exit bits: 1 where the probability of a rise is below the threshold, 2 where that of a fall is; unknown: 0."""
-    n = direction.shape[0]
-    out = np.empty(n, dtype=np.int8)
-    least = log_odds(threshold)
-    for i in range(n):
-        rise = strength[i] + direction[i] < least
-        fall = strength[i] - direction[i] < least
-        out[i] = np.int8(rise) | (np.int8(fall) << 1)
-    return out

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from genesis.market.bars import Bars
 
 Key = tuple[Any, ...]
+T = TypeVar("T")
 DEFAULT_CACHE_BYTES = 256 * 1024 * 1024
 
 
@@ -137,6 +138,7 @@ class Features:
         self._cache = FeatureCache() if cache is None else cache
         self._market = "" if cache is None else bars.fingerprint
         self._higher: dict[str, HigherFeatures] = {}
+        self._last: dict[str, tuple[Any, Any]] = {}
 
     @cached_property
     def sealed(self) -> Features:
@@ -156,6 +158,18 @@ class Features:
         """`get` with every parameter given in the table's order and already checked: the fast way for strategies."""
         key = (self._market, self.bars.timeframe, name, *values)
         return self._cache.fetch(key, lambda: TABLE[name].compute(self, *values))
+
+    def last(self, name: str, key: Any, make: Callable[[], T]) -> T:
+        """What `make` gave when `name` was asked for with this key the time before; made anew for another key.
+
+        One value is held for each name, beside the cache and its bound: for what a strategy derives from features
+        that are the same for many trials in a row. `key` decides the value; nobody may write to what is held.
+        """
+        held = self._last.get(name)
+        if held is None or held[0] != key:
+            held = self._last[name] = (key, make())
+        found: T = held[1]
+        return found
 
     @cached_property
     def unknown(self) -> FloatArray:
@@ -205,6 +219,7 @@ class SealedFeatures(Features):
         self._cache = inner._cache
         self._market = inner._market
         self._higher = inner._higher
+        self._last = inner._last
 
     def fetch(self, name: str, *values: int) -> FloatArray:
         """`get` with checked values in the table's order."""
@@ -219,13 +234,12 @@ class HigherFeatures:
     """Features of the resampled bars, spread over the base bars: float64[n], NaN before the first closed higher bar."""
 
     def __init__(self, base: Features, timeframe: str) -> None:
-        from genesis.market.bars import align_closed, resample
+        from genesis.market.bars import higher_bars
 
         self.base = base
         self.timeframe = timeframe
-        own = resample(base.bars, timeframe)
+        own, self.index = higher_bars(base.bars, timeframe)
         self.bars = own.sealed()
-        self.index: IntArray = align_closed(base.bars, own)
         # The arrays of the higher bars live beside the base's in the same cache, under the base market's name.
         self.raw = Features(own, cache=base.cache)
         self.raw._market = f"{base._market}>{timeframe}"

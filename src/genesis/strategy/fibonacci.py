@@ -5,9 +5,9 @@ docs/fibonacci.md explains it with a picture of one trade; `fibonacci_parameters
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -16,17 +16,45 @@ from numpy.typing import NDArray
 from genesis.errors import StrategyError
 from genesis.market.timeframe import DAY, HOUR, MINUTE, WEEK, parse_timeframe
 from genesis.strategy import gates
-from genesis.strategy.confidence import lost, score
+from genesis.strategy.confidence import score
+from genesis.strategy.entries import enter
 from genesis.strategy.features import Features
 from genesis.strategy.fibonacci_parameters import PARAMETERS, P
 from genesis.strategy.needs import Need
 from genesis.strategy.parameters import Settings
-from genesis.types import FloatArray, Int8Array, IntArray, Opposite, Params, Rules, Signals
+from genesis.types import FloatArray, Int8Array, Opposite, Params, Rules, Signals
 
 _OPPOSITE: tuple[Opposite, ...] = ("reverse", "exit", "ignore")
-_NEAR = {
-    (name, side): f"{name}.entry.{side}_target_levels" for name in ("htf_fib", "ltf_fib") for side in ("long", "short")
-}
+_NEAR = tuple(
+    (side, f"{name}.entry.{word}_target_levels", at, bit)
+    for name, at, bit in (("htf_fib", gates.HTF_GATE, gates.HTF), ("ltf_fib", gates.LTF_GATE, gates.LTF))
+    for side, word in ((1.0, "long"), (-1.0, "short"))
+)
+_periods = itemgetter(  # from the flat vector, in the order in which `_fetch` takes them
+    *(
+        int(getattr(P, name))
+        for name in (
+            "features_rsi_period",
+            "features_ema_period",
+            "features_slope_bars",
+            "features_bollinger_period",
+            "features_adx_period",
+            "features_atr_period",
+            "features_atr_slow_period",
+            "ltf_fib_swing_left",
+            "ltf_fib_swing_right",
+            "thresholds_signal_adaptation_atr_period",
+            "thresholds_signal_adaptation_percentile_window",
+            "regime_ema_period",
+            "regime_htf_ema_period",
+            "htf_fib_swing_left",
+            "htf_fib_swing_right",
+        )
+    )
+)
+_MODEL = slice(int(P.model_bias), int(P.model_weights_fib_nearness) + 1)  # the bias and the weights follow each other
+_GAPS = tuple(int(place) for place in (P.exit_stop_atr, P.exit_target_atr, P.exit_trailing_atr))
+_NO_LEVELS: FloatArray = np.empty(0, dtype=np.float64)
 _AUTO = ((5 * MINUTE, "1h"), (15 * MINUTE, "4h"), (4 * HOUR, "1d"), (DAY, "1w"), (WEEK, "3M"))
 
 
@@ -106,41 +134,43 @@ class Fibonacci:
         """Entries, confidence-mapped sizes, exits and rules; StrategyError names a parameter that is not known."""
         settings = PARAMETERS.read(params)
         use = settings.p.tolist()
-        made = _decide(settings, use, features)
-        threshold = use[P.exit_exit_conf_threshold]
         levels, fractions = _partials(settings)
+        made = _decide(settings, use, levels if fractions else _NO_LEVELS, features)
+        stop, target, trail = made.distances
         return Signals(
             entry=made.entry,
-            exit=lost(made.direction, made.strength, threshold) if threshold > 0.0 else None,
+            exit=made.leave if len(made.leave) else None,
             size=made.size,
-            stop_distance=_atrs(made.bars, made.atr, use[P.exit_stop_atr]),
-            target_distance=_atrs(made.bars, made.atr, use[P.exit_target_atr]),
-            trail_distance=_atrs(made.bars, made.atr, use[P.exit_trailing_atr]),
-            partial_levels=_profit_levels(made.bars, made.entry, *made.ladder, levels) if fractions else None,
+            stop_distance=stop,
+            target_distance=target,
+            trail_distance=trail,
+            partial_levels=made.prices.reshape(features.n, len(fractions)) if fractions else None,
             rules=_rules(use, fractions),
-            blocked=dict(zip(gates.GATES, made.blocked.tolist(), strict=True)),
+            blocked=made.blocked,
         )
 
     def explain(self, params: Params, features: Features) -> Explanation:
         """What the strategy knew and decided at every bar, for tables and pictures."""
         settings = PARAMETERS.read(params)
-        made = _decide(settings, settings.p.tolist(), features)
+        made = _decide(settings, settings.p.tolist(), _NO_LEVELS, features)
+        known = made.known
+        direction, strength = made.direction, made.strength
         stop = made.stop.astype(np.int64)
         marked = (stop & -stop).astype(np.float64)
         first = np.where(stop >= gates.LATER, stop - gates.LATER, np.log2(np.maximum(marked, 1.0)).astype(np.int64))
         with np.errstate(over="ignore"):
-            rise = 1.0 / (1.0 + np.exp(-(made.strength + made.direction)))
-            fall = 1.0 / (1.0 + np.exp(-(made.strength - made.direction)))
+            rise = 1.0 / (1.0 + np.exp(-(strength + direction)))
+            fall = 1.0 / (1.0 + np.exp(-(strength - direction)))
         names = np.array(gates.GATES, dtype=object)
         return Explanation(
             confidence_long=rise,
             confidence_short=fall,
-            share=1.0 / (1.0 + np.exp(-2.0 * np.abs(made.direction))),
+            share=1.0 / (1.0 + np.exp(-2.0 * np.abs(direction))),
             gate=np.where(stop == 0, "", names[first]),
-            swing_high=made.ladder[0],
-            swing_low=made.ladder[1],
-            htf_swing_high=made.htf_ladder[0],
-            htf_swing_low=made.htf_ladder[1],
+            swing_high=known.top,
+            swing_low=known.bottom,
+            htf_swing_high=known.htf_top,
+            htf_swing_low=known.htf_bottom,
         )
 
 
@@ -159,108 +189,130 @@ class Explanation:
     htf_swing_low: FloatArray
 
 
+class _Known(NamedTuple):
+    """The features that one set of periods asks for."""
+
+    rsi: FloatArray
+    ema_distance: FloatArray
+    ema_rise: FloatArray
+    bollinger: FloatArray
+    adx: FloatArray
+    atr_ratio: FloatArray
+    nearness: FloatArray
+    rank: FloatArray
+    gap: FloatArray
+    atr: FloatArray
+    top: FloatArray
+    bottom: FloatArray
+    htf_top: FloatArray
+    htf_bottom: FloatArray
+    htf_gap: FloatArray
+
+
 class _Decision(NamedTuple):
-    entry: Int8Array
-    size: FloatArray
-    bars: IntArray  # those that enter
-    blocked: IntArray
-    stop: gates.Bits
+    known: _Known
     direction: FloatArray
     strength: FloatArray
-    atr: FloatArray
-    ladder: tuple[FloatArray, FloatArray]
-    htf_ladder: tuple[FloatArray, FloatArray]
+    stop: gates.Bits
+    blocked: dict[str, int]
+    entry: Int8Array
+    leave: Int8Array
+    size: FloatArray
+    distances: tuple[FloatArray | None, ...]  # of the stop, the target and the trail
+    prices: FloatArray
 
 
-def _decide(settings: Settings, use: list[float], features: Features) -> _Decision:
+def _decide(settings: Settings, use: list[float], levels: FloatArray, features: Features) -> _Decision:
     """Features, the model, and the gates in their order; `use` is the flat vector as plain floats."""
-    p = settings.p
-    atr_bars, ema_bars = int(use[P.features_atr_period]), int(use[P.features_ema_period])
-    swing = int(use[P.ltf_fib_swing_left]), int(use[P.ltf_fib_swing_right])
-    get = features.fetch
-    close, atr = features.bars.close, get("atr", atr_bars)
-    ladder = get("swing_high", *swing), get("swing_low", *swing)
-    zone = int(use[P.thresholds_signal_adaptation_atr_period])
-    rank = get("atr_percentile", zone, int(use[P.thresholds_signal_adaptation_percentile_window]))
-    gap = get("ema_gap", int(use[P.regime_ema_period]))
-    direction, strength = score(
+    p, other, n = settings.p, settings.other, features.n
+    periods = _periods(use), other["htf"]
+    known = features.last("fibonacci features", periods, lambda: _fetch(features, *periods))
+    weights = p[_MODEL].tobytes()
+    direction, strength = features.last("fibonacci score", (periods, weights), lambda: score(p, *known[:7]))
+    words = (n + 7) // 8
+    stop = np.empty(8 * words, dtype=np.uint8)
+    stop[n:] = 1 << gates.MISSING
+    leave = np.empty(n if use[gates.EXIT_CONF] > 0.0 else 0, dtype=np.int8)
+    gates.mark(
         p,
-        get("rsi", int(use[P.features_rsi_period])),
-        get("ema_distance", ema_bars, atr_bars),
-        get("ema_rise", ema_bars, int(use[P.features_slope_bars]), atr_bars),
-        get("bollinger_position", int(use[P.features_bollinger_period])),
-        get("adx", int(use[P.features_adx_period])),
-        get("atr_ratio", atr_bars, int(use[P.features_atr_slow_period])),
-        get("fib_nearness", *swing, atr_bars),
+        direction,
+        strength,
+        known.rank,
+        known.gap,
+        features.bars.close,
+        known.atr,
+        known.top,
+        known.bottom,
+        known.htf_top,
+        known.htf_bottom,
+        stop,
+        leave,
     )
-    htf_gap, htf_ladder = _higher(settings, features)
-    stop = np.empty(features.n, dtype=np.uint8)
-    gates.confidence_gate(p, direction, strength, rank, stop)
-    limits = np.empty(13)
-    gates.lead_limits(p, limits)
-    gates.direction_gates(p, limits, direction, rank, gap, stop)
-    if use[gates.USE_HTF]:
-        _ask_ladder("htf_fib", gates.HTF_GATE, gates.HTF, settings, direction, close, atr, htf_ladder, stop)
-        if use[gates.OVERRIDE]:
-            gates.override(p, direction, strength, stop)
-    _ask_ladder("ltf_fib", gates.LTF_GATE, gates.LTF, settings, direction, close, atr, ladder, stop)
-    entry, size = np.zeros(features.n, dtype=np.int8), np.ones(features.n)
+    for side, levels_path, at, bit in _NEAR:
+        if len(other[levels_path]) and use[at] and (bit == gates.LTF or use[gates.USE_HTF]):
+            ladder = (known.top, known.bottom) if bit == gates.LTF else (known.htf_top, known.htf_bottom)
+            gates.near_levels(
+                side, other[levels_path], use[at + 1], bit, direction, features.bars.close, known.atr, *ladder, stop
+            )
+    if use[gates.OVERRIDE] and use[gates.ADAPTIVE]:
+        gates.overrule_by_rank(p, direction, strength, stop)
     blocked = np.zeros(len(gates.GATES), dtype=np.int64)
-    sizes = settings.other["risk.risk_map"]
-    bars = np.empty(features.n, dtype=np.int64)
-    entered = gates.enter(p, sizes, direction, strength, rank, gap, htf_gap, stop, entry, size, blocked, bars)
-    return _Decision(entry, size, bars[:entered], blocked, stop, direction, strength, atr, ladder, htf_ladder)
+    entry, size = np.zeros(n, dtype=np.int8), np.ones(n)
+    multiples = [use[place] for place in _GAPS if use[place] > 0.0]
+    gaps = np.zeros((len(multiples), n))
+    prices = np.full(n * len(levels), np.nan)
+    enter(
+        p,
+        other["risk.risk_map"],
+        levels,
+        direction,
+        strength,
+        known.rank,
+        known.gap,
+        known.htf_gap,
+        known.atr,
+        known.top,
+        known.bottom,
+        stop,
+        blocked,
+        entry,
+        size,
+        np.array(multiples, dtype=np.float64),
+        gaps,
+        prices,
+    )
+    rows = iter(gaps)
+    distances = tuple(next(rows) if use[place] > 0.0 else None for place in _GAPS)
+    counts = blocked.tolist()
+    counts[gates.MISSING] -= 8 * words - n
+    named = dict(zip(gates.GATES, counts, strict=True))
+    return _Decision(known, direction, strength, stop[:n], named, entry, leave, size, distances, prices)
 
 
-def _ask_ladder(
-    name: str,
-    at: int,
-    bit: int,
-    settings: Settings,
-    direction: FloatArray,
-    close: FloatArray,
-    atr: FloatArray,
-    ladder: Sequence[FloatArray],
-    stop: gates.Bits,
-) -> None:
-    """Let one timeframe's ladder mark the bars that it stops."""
-    p = settings.p
-    if p[at] == 0.0:
-        return
-    top, bottom = ladder
-    gates.ladder_gate(p, at, bit, direction, close, atr, top, bottom, stop)
-    for side, path in ((1.0, _NEAR[name, "long"]), (-1.0, _NEAR[name, "short"])):
-        levels = settings.other[path]
-        if len(levels):
-            gates.near_gate(side, levels, float(p[at + 1]), bit, direction, close, atr, top, bottom, stop)
-
-
-def _higher(settings: Settings, features: Features) -> tuple[FloatArray, tuple[FloatArray, FloatArray]]:
-    """Gap to the mean, and the ladder, of the higher timeframe; all NaN where there is none."""
-    timeframe = resolve_higher(features.bars.timeframe, settings.other["htf"])
-    if timeframe is None:
-        unknown = features.unknown
-        return unknown, (unknown, unknown)
-    get = features.higher(timeframe).fetch
-    swing = int(settings.p[P.htf_fib_swing_left]), int(settings.p[P.htf_fib_swing_right])
-    ladder = get("swing_high", *swing), get("swing_low", *swing)
-    return get("ema_gap", int(settings.p[P.regime_htf_ema_period])), ladder
-
-
-def _atrs(bars: IntArray, atr: FloatArray, multiple: float) -> FloatArray | None:
-    if not multiple > 0.0:
-        return None
-    out = np.zeros(len(atr))
-    gates.distances(bars, atr, multiple, out)
-    return out
-
-
-def _profit_levels(
-    bars: IntArray, entry: Int8Array, top: FloatArray, bottom: FloatArray, levels: FloatArray
-) -> FloatArray:
-    out = np.full(len(entry) * len(levels), np.nan)
-    gates.profit_levels(bars, entry, top, bottom, levels, out)
-    return out.reshape(len(entry), len(levels))
+def _fetch(features: Features, periods: tuple[float, ...], htf: str) -> _Known:
+    """The features for these periods, those of the higher timeframe all NaN where there is none."""
+    rsi, ema, slope, bollinger, adx, atr, slow, left, right, zone, window, regime, *wide = map(int, periods)
+    htf_regime, htf_left, htf_right = wide
+    get = features.fetch
+    timeframe = resolve_higher(features.bars.timeframe, htf)
+    higher = None if timeframe is None else features.higher(timeframe).fetch
+    return _Known(
+        rsi=get("rsi", rsi),
+        ema_distance=get("ema_distance", ema, atr),
+        ema_rise=get("ema_rise", ema, slope, atr),
+        bollinger=get("bollinger_position", bollinger),
+        adx=get("adx", adx),
+        atr_ratio=get("atr_ratio", atr, slow),
+        nearness=get("fib_nearness", left, right, atr),
+        rank=get("atr_percentile", zone, window),
+        gap=get("ema_gap", regime),
+        atr=get("atr", atr),
+        top=get("swing_high", left, right),
+        bottom=get("swing_low", left, right),
+        htf_top=features.unknown if higher is None else higher("swing_high", htf_left, htf_right),
+        htf_bottom=features.unknown if higher is None else higher("swing_low", htf_left, htf_right),
+        htf_gap=features.unknown if higher is None else higher("ema_gap", htf_regime),
+    )
 
 
 def _partials(settings: Settings) -> tuple[FloatArray, tuple[float, ...]]:

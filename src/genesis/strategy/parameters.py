@@ -40,6 +40,8 @@ def number(low: float, high: float, *, none: float | None = None) -> tuple[str, 
     """A number in [low, high]; `none` is what null stands for, where null is allowed."""
 
     def read(path: str, value: Any) -> float:
+        if type(value) is float and low <= value <= high:  # what most values are
+            return value
         if value is None and none is not None:
             return none
         if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not low <= value <= high:
@@ -53,6 +55,8 @@ def whole(low: int, high: int) -> tuple[str, Reader]:
     """A whole number in [low, high]."""
 
     def read(path: str, value: Any) -> float:
+        if type(value) is int and low <= value <= high:  # what most values are
+            return float(value)
         good = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
         if not good or not low <= value <= high or value != math.floor(value):
             raise StrategyError(f"{path}: {value!r} is not allowed; give a whole number in [{low}, {high}]")
@@ -164,21 +168,20 @@ class ParameterTable:
         self, given: Mapping[str, Any], tree: dict[str, Any], at: str, p: FloatArray, other: dict[str, Any]
     ) -> None:
         for name, value in given.items():
-            path = f"{at}{name}"
             node = tree.get(name)
             if node is None:
-                node = self._dotted(name, tree, path)
+                node = self._dotted(name, tree, f"{at}{name}")
             if type(node) is Parameter:
                 if node.index >= 0:
-                    p[node.index] = node.read(path, value)
+                    p[node.index] = node.read(node.path, value)
                 else:
-                    other[node.path] = node.read(path, value)
+                    other[node.path] = node.read(node.path, value)
             elif isinstance(value, Mapping):
-                self._walk(value, node, path + ".", p, other)
-            elif path in self._spread:
-                self._walk(dict.fromkeys(node, value), node, path + ".", p, other)
+                self._walk(value, node, f"{at}{name}.", p, other)
+            elif f"{at}{name}" in self._spread:
+                self._walk(dict.fromkeys(node, value), node, f"{at}{name}.", p, other)
             else:
-                raise StrategyError(f"{path}: {value!r} is not allowed; it is a group of {', '.join(node)}")
+                raise StrategyError(f"{at}{name}: {value!r} is not allowed; it is a group of {', '.join(node)}")
 
     def _dotted(self, name: Any, tree: dict[str, Any], path: str) -> Any:
         node: Any = tree

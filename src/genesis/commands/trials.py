@@ -8,6 +8,9 @@ from typing import Annotated
 
 import typer
 
+from genesis.errors import ConfigError
+from genesis.sections import RUN_ID
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 
@@ -18,30 +21,47 @@ def register(app: typer.Typer) -> None:
 
 
 def import_(
-    folder: Annotated[Path, typer.Argument(help="A folder of trial_*.json files.", show_default=False)],
-    run_id: Annotated[str | None, typer.Option(help="Name of the new run; the folder's if left out.")] = None,
+    source: Annotated[
+        str, typer.Argument(help="A folder of trial_*.json files, or an Optuna study: URL#STUDY.", show_default=False)
+    ],
+    run_id: Annotated[
+        str | None, typer.Option(help="Name of the new run; the folder's or the study's if left out.")
+    ] = None,
     runs: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
     as_json: Json = False,
 ) -> None:
-    """Make a run of the trials that an older optimizer left as trial_*.json files.
+    """Make a run of the trials that an older optimizer left as trial_*.json files, or of an Optuna study.
 
-    The files are read several at a time and never changed. One that cannot be used is named with its reason, and the
-    others are imported. The scores are taken as they are.
+    The study is sqlite:///FILE#STUDY, postgresql://…#STUDY or journal:FILE#STUDY; a value that was minimized becomes a
+    score with its sign changed. What is imported is only read, never changed. What cannot be used is named with its
+    reason, and the rest is imported. The scores are taken as they are.
     """
     from genesis.trials.importing import import_folder
 
-    name = run_id or folder.resolve().name
-    report = import_folder(folder, runs / name)
+    if "#" in source and not Path(source).is_dir():
+        from genesis.run.mirror_import import import_study, split_source
+
+        name = _run_name(run_id or split_source(source)[1])
+        report = import_study(source, runs / name)
+    else:
+        name = _run_name(run_id or Path(source).resolve().name)
+        report = import_folder(source, runs / name)
     if as_json:
         refused = [{"file": each.name, "reason": each.reason} for each in report.refused]
         typer.echo(json.dumps({"run": str(report.run_dir), "imported": report.imported, "refused": refused}, indent=2))
         return
     typer.echo(f"{report.imported} trials imported into {report.run_dir}")
     if report.refused:
-        typer.echo(f"{len(report.refused)} files refused:")
+        typer.echo(f"{len(report.refused)} refused:")
     for each in report.refused:
         typer.echo(f"  {each.name}: {each.reason}")
     typer.echo(f"next: genesis show {report.run_dir}")
+
+
+def _run_name(name: str) -> str:
+    if not RUN_ID.fullmatch(name):
+        raise ConfigError(f"import: {name!r} cannot be a run's name; give one of letters and digits with --run-id NAME")
+    return name
 
 
 def bench(

@@ -11,9 +11,9 @@ import numpy as np
 from genesis.errors import ConfigError, SpaceError
 from genesis.run.restored import STATE_CODES
 from genesis.run.result import Run
+from genesis.run.snapshots import Told
 from genesis.search.space import Space
 from genesis.trials.store import RunStore
-from genesis.types import FloatArray, Int8Array
 
 if TYPE_CHECKING:
     from genesis.config import StudyConfig
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 META = "warm_start"
 BATCH = 100
 ORIGIN = "warm"
-
-Told = tuple[FloatArray, FloatArray, FloatArray, Int8Array, list[str]]
 
 
 def read_warm_start(config: StudyConfig) -> dict[str, Any] | None:
@@ -55,7 +53,7 @@ def warm_history(store: RunStore, space: Space) -> Iterator[Told]:
     rows = kept["rows"] if kept else []
     for start in range(0, len(rows), BATCH):
         batch = rows[start : start + BATCH]
-        yield (
+        yield Told(
             np.array([row[0] for row in batch], dtype=np.float64).reshape(len(batch), len(space.columns)),
             np.array([row[1] for row in batch], dtype=np.float64),
             np.array([row[2] for row in batch], dtype=np.float64),
@@ -74,20 +72,15 @@ def _from_run(source: str) -> Iterator[tuple[Mapping[str, Any], float | None, fl
 
 
 def _from_optuna(source: str) -> Iterator[tuple[Mapping[str, Any], float | None, float, str]]:
-    import optuna
+    from genesis.run.mirror_import import opened_study
 
-    from genesis.run.mirror import opened
-
-    url, mark, name = source.removeprefix("optuna:").rpartition("#")
-    if not mark or not url or not name:
-        raise ConfigError(f"run.warm_start: {source!r} names no study; write optuna:sqlite:///FILE#STUDY")
-    with opened(url) as storage:
-        try:
-            study = optuna.load_study(storage=storage, study_name=name)
-        except KeyError as error:
-            raise ConfigError(f"run.warm_start: no study {name!r} in {url}") from error
-        sign = 1.0 if study.direction == optuna.study.StudyDirection.MAXIMIZE else -1.0
-        for trial in study.get_trials(deepcopy=False):
-            if trial.state == optuna.trial.TrialState.COMPLETE and trial.value is not None:
-                amounts = trial.system_attrs.get("constraints") or []
-                yield trial.params, sign * trial.value, float(sum(max(0.0, one) for one in amounts)), "complete"
+    try:
+        with opened_study(source) as study:
+            sign = 1.0 if study.direction.name == "MAXIMIZE" else -1.0
+            trials = study.get_trials(deepcopy=False)
+    except ConfigError as error:
+        raise ConfigError(f"run.warm_start: {error.message.removeprefix('optuna: ')}") from error
+    for trial in trials:
+        if trial.state.name == "COMPLETE" and trial.value is not None:
+            amounts = trial.system_attrs.get("constraints") or []
+            yield trial.params, sign * trial.value, float(sum(max(0.0, one) for one in amounts)), "complete"

@@ -55,22 +55,35 @@ def import_folder(folder: str | os.PathLike[str], run_dir: str | os.PathLike[str
         raise StoreError(
             f"{found.path}: none of its {len(refused)} trial_*.json files can be used; {_examples(refused)}"
         )
-    spec = _observed_space([result.params for result in results])
+    keep_imported(run_dir, results, observed_space([result.params for result in results]), found.path, len(refused))
+    return ImportReport(Path(run_dir), len(results), refused)
+
+
+def keep_imported(
+    run_dir: str | os.PathLike[str],
+    results: Sequence[TrialResult],
+    spec: Mapping[str, Any],
+    source: Path | str,
+    refused: int,
+) -> None:
+    """Make a run of results that another optimizer found in the space of `spec`; `source` is where, for its notes.
+
+    Raises `SpaceError` for a result outside the space and `StoreError` if `run_dir` holds a run already.
+    """
     space = Space.from_spec(spec)
     study = {
         "run_id": Path(run_dir).name,
         "created": time.time(),
-        "signature": {"imported": str(found.path.resolve())},
-        "config": {"parameters": spec},
-        "notes": [f"imported from {found.path}: the scores are those of the optimizer that wrote them"],
+        "signature": {"imported": str(source.resolve() if isinstance(source, Path) else source)},
+        "config": {"parameters": dict(spec)},
+        "notes": [f"imported from {source}: the scores are those of the optimizer that wrote them"],
     }
     fallback: dict[str, Any] = {}
     for result in results:
         fallback = deep_merge(result.params, fallback)
     batch = [Stored(result, _vector(space, result.params, fallback), "imported") for result in results]
     with RunStore.create(run_dir, study) as store:
-        store.append(batch, events=[{"event": "imported", "files": len(batch), "refused": len(refused)}])
-    return ImportReport(Path(run_dir), len(batch), refused)
+        store.append(batch, events=[{"event": "imported", "files": len(batch), "refused": refused}])
 
 
 def _result(number: int, file: TrialFile) -> TrialResult | str:
@@ -113,7 +126,7 @@ def _vector(space: Space, params: Mapping[str, Any], fallback: Mapping[str, Any]
     return vector
 
 
-def _observed_space(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def observed_space(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A specification that holds every point seen: ranges of numbers, grids of the rest, by dotted path."""
     seen: dict[str, list[Any]] = {}
     for params in rows:

@@ -159,6 +159,13 @@ class Features:
         key = (self._market, self.bars.timeframe, name, *values)
         return self._cache.fetch(key, lambda: TABLE[name].compute(self, *values))
 
+    def fetch_made(self, name: str, values: tuple[int, ...], make: Callable[[], FloatArray]) -> FloatArray:
+        """`fetch` for a strategy that makes several features in one pass: an absent one is what `make` gives.
+
+        `make` gives the very bits that the table's function would.
+        """
+        return self._cache.fetch((self._market, self.bars.timeframe, name, *values), make)
+
     def last(self, name: str, key: Any, make: Callable[[], T]) -> T:
         """What `make` gave when `name` was asked for with this key the time before; made anew for another key.
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from genesis.engine.compile import jit
+from genesis.engine.compile import jit, rule
 from genesis.strategy.features import Features
 from genesis.strategy.needs import Need
 from genesis.strategy.parameters import ParameterTable, choice, whole
@@ -27,18 +27,63 @@ PARAMETERS = ParameterTable(
 )
 
 
+_at = np.uint64  # never counted from the end: the compiler can take several bars at once
+
+
+@rule
+def cross_at(fast: FloatArray, slow: FloatArray, i: int) -> Any:
+    """+1 where fast was below slow a bar before i and is above now, -1 the other way; touching is no cross."""
+    before = fast[_at(i - 1)] - slow[_at(i - 1)]
+    now = fast[_at(i)] - slow[_at(i)]
+    return np.int8((before < 0.0) & (now > 0.0)) - np.int8((before > 0.0) & (now < 0.0))
+
+
 @jit
 def crosses(fast: FloatArray, slow: FloatArray) -> Int8Array:
-    """+1 where fast was below slow a bar ago and is above now, -1 the other way; touching is no cross."""
+    """`cross_at` every bar; 0 at the first."""
     out = np.zeros(fast.shape[0], dtype=np.int8)
     for i in range(1, fast.shape[0]):
-        before = fast[i - 1] - slow[i - 1]
-        now = fast[i] - slow[i]
-        if before < 0.0 and now > 0.0:
-            out[i] = 1
-        elif before > 0.0 and now < 0.0:
-            out[i] = -1
+        out[_at(i)] = cross_at(fast, slow, i)
     return out
+
+
+@rule
+def _sums(x: FloatArray, period: int, end: int, out: FloatArray) -> float:
+    """Put the sums of the last `period` values into `out` up to bar `end`; returns the last one."""
+    total = 0.0
+    for i in range(min(period, x.shape[0])):
+        total += x[_at(i)]
+        out[_at(i)] = total if i == period - 1 else np.nan
+    for i in range(period, end):
+        total += x[_at(i)] - x[_at(i - period)]
+        out[_at(i)] = total
+    return total
+
+
+@jit
+def means_and_crosses(x: FloatArray, fast: int, slow: int) -> tuple[FloatArray, FloatArray, Int8Array]:
+    """Both means, to the bits of `indicators.sma`, and their crosses.
+
+    An addition waits for the one before it, so two running sums take no longer than one; the divisions of a finished
+    row are taken several at once.
+    """
+    n = x.shape[0]
+    a, b, cross = np.empty(n), np.empty(n), np.zeros(n, dtype=np.int8)
+    known = min(max(fast, slow), n)
+    sum_a, sum_b = _sums(x, fast, known, a), _sums(x, slow, known, b)
+    for i in range(known, n):
+        now = x[_at(i)]
+        sum_a += now - x[_at(i - fast)]
+        sum_b += now - x[_at(i - slow)]
+        a[_at(i)] = sum_a
+        b[_at(i)] = sum_b
+    for i in range(n):
+        a[_at(i)] = a[_at(i)] / fast
+    for i in range(n):
+        b[_at(i)] = b[_at(i)] / slow
+    for i in range(1, n):
+        cross[_at(i)] = cross_at(a, b, i)
+    return a, b, cross
 
 
 class SmaCross:
@@ -57,7 +102,7 @@ class SmaCross:
     def signals(self, params: Params, features: Features) -> Signals:
         """Entries at the bar of the cross; with one side, the opposite cross leaves the position."""
         fast, slow, side = PARAMETERS.read(params).p
-        cross = crosses(features.fetch("sma", int(fast)), features.fetch("sma", int(slow)))
+        cross = _crosses(features, int(fast), int(slow))
         if side == 0.0:
             return Signals(entry=cross)
         keep = 1 if side == 1.0 else -1
@@ -65,3 +110,21 @@ class SmaCross:
         leave = np.where(cross == -keep, 1 if keep == 1 else 2, 0).astype(np.int8)
         blocked = {"side": int(np.count_nonzero(cross == -keep))}
         return Signals(entry=entry, exit=leave, rules=Rules(opposite="exit"), blocked=blocked)
+
+
+def _crosses(features: Features, fast: int, slow: int) -> Int8Array:
+    """Crosses of the means of two periods; what is not in the cache yet is made in one pass and kept there."""
+    made: list[Any] = []
+
+    def mean(place: int) -> FloatArray:
+        if not made:
+            made.extend(means_and_crosses(features.bars.close, fast, slow))
+        found: FloatArray = made[place]
+        return found
+
+    a = features.fetch_made("sma", (fast,), lambda: mean(0))
+    b = features.fetch_made("sma", (slow,), lambda: mean(1))
+    if made and a is made[0] and b is made[1]:
+        cross: Int8Array = made[2]
+        return cross
+    return crosses(a, b)

@@ -166,8 +166,7 @@ def nested_sets(count: int) -> list[Params]:
 
 
 def seconds(clock: Callable[[], float], work: Callable[..., Any], *given: Any) -> float:
-    """Time of one call by the clock, with the garbage of earlier ones out of the way."""
-    gc.collect()
+    """Time of one call by the clock."""
     begun = clock()
     work(*given)
     return clock() - begun
@@ -195,8 +194,13 @@ def in_turn(
     ours(*given())
     pairs: list[tuple[float, float]] = []
     most = rounds if rounds < 3 else 40 if prepare is None else 10
-    while len(pairs) < rounds or (len(pairs) < most and sum(map(sum, pairs)) < SHORT_SECONDS):
-        pairs.append((seconds(clock, guide, *given()), seconds(clock, ours, *given())))
+    gc.collect()
+    gc.disable()  # as `timeit` does; a collection before each call would empty the processor's caches instead
+    try:
+        while len(pairs) < rounds or (len(pairs) < most and sum(map(sum, pairs)) < SHORT_SECONDS):
+            pairs.append((seconds(clock, guide, *given()), seconds(clock, ours, *given())))
+    finally:
+        gc.enable()
     best_guide, best = (min(column) for column in zip(*pairs, strict=True))
     ratios = sorted(a / b for a, b in pairs)
     spread = {

@@ -114,12 +114,18 @@ class NoDupeGuard:
                 if text is None:
                     answers.update((sig, db.execute(_SEEN, (_row(sig),)).fetchone() is not None) for sig in part)
                     continue
-                # Positions instead of texts come back, as one JSON array: half the time of a row each.
-                (found,) = db.execute(
+                # Positions instead of texts come back, as one JSON array: half the time of a row each. Asking in order,
+                # by `IN` and signature by signature was measured to be no faster, 1.5 and 6 times slower.
+                (positions,) = db.execute(
                     "SELECT json_group_array(j.key) FROM json_each(?) j CROSS JOIN signatures s ON s.sig=j.value",
                     (text,),
                 ).fetchone()
-                answers.update((part[position], True) for position in orjson.loads(found))
+                found = orjson.loads(positions)
+                if len(found) == len(part):
+                    answers.update(dict.fromkeys(part, True))
+                    continue
+                for position in found:
+                    answers[part[position]] = True
         return answers
 
     def remove(self, sig: str) -> bool:
@@ -291,8 +297,7 @@ def _json(sigs: list[str]) -> str | None:
         return None
     if b"\\u0000" in raw:  # SQLite's JSON ends a text there
         return None
-    text = raw.decode()
-    for sig in sigs:
-        if type(sig) is not str:
+    if set(map(type, sigs)) != {str}:  # orjson also writes numbers
+        for sig in sigs:
             _row(sig)
-    return text
+    return raw.decode()

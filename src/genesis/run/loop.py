@@ -20,6 +20,7 @@ from genesis.run.events import Progress, StopReason
 from genesis.run.executors import Executor
 from genesis.run.proposals import Generation, Proposer, closed_generation
 from genesis.run.restored import Restored, Values
+from genesis.run.snapshots import Told
 from genesis.run.tally import Tally
 from genesis.trials.store import Duplicate, RunStore, Stored
 from genesis.types import FloatArray, TrialResult
@@ -76,6 +77,7 @@ class Loop:
         self.lag = lag
         self.kept = restored.kept
         self.recorded = restored.recorded
+        self.snapshots = restored.snapshots
         self.progress = progress
         self.stop_asked = stop_asked
         self.on_keep = on_keep
@@ -231,13 +233,16 @@ class Loop:
         start = time.perf_counter()
         self._count(generation)
         numbers = self._told_numbers(generation)
-        self.proposer.sampler.tell(
+        told = Told(
             self._told_vectors(generation),
             self.values.scores[numbers],
             self.values.violations[numbers],
             self.values.states[numbers],
             self._told_origins(generation),
         )
+        told.to(self.proposer.sampler)
+        if self.snapshots is not None:
+            self.snapshots.told(told, generation.index)
         self.tally.seconds["tell"] += time.perf_counter() - start
 
     def _keep_open(self) -> None:
@@ -258,7 +263,8 @@ class Loop:
                     for one in generation.repeats
                 ]
         if batch or duplicates:
-            self.store.append(batch, duplicates=duplicates)
+            due = self.snapshots.due(generations[0].index) if self.snapshots is not None and whole else None
+            self.store.append(batch, duplicates=duplicates, snapshot=due)
             for generation in generations:
                 generation.kept.update(generation.results)
                 generation.recorded = generation.recorded or whole or bool(generation.results)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from genesis.run.proposals import Generation
+from genesis.run.snapshots import Snapshots
 from genesis.search.proposals import COMPLETE, FAILED, PRUNED
 from genesis.trials.store import Stored
 from genesis.types import FloatArray, Int8Array, IntArray, TrialResult
@@ -58,3 +59,4 @@ class Restored:
     untold: list[Generation] = field(default_factory=list)
     kept: dict[int, Stored] = field(default_factory=dict)
     recorded: set[int] = field(default_factory=set)
+    snapshots: Snapshots | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,15 +12,20 @@ import numpy as np
 from genesis.errors import ResumeError
 from genesis.run.proposals import Cause, Generation, Proposer, Repeat, closed_generation
 from genesis.run.restored import Restored, Values
+from genesis.run.snapshots import Snapshots, Told, joined, restore_sampler
 from genesis.run.tally import Tally
-from genesis.search.samplers import BatchSampler
+from genesis.search.proposals import BatchSampler, Snapshotting
 from genesis.trials.codec import json_dumps, json_loads
 from genesis.trials.store import Duplicate, History, RunStore, Stored
+from genesis.types import IntArray
 
 if TYPE_CHECKING:
     from genesis.search.pruners import Pruner
 
-REPLAYED_BY_TELLING = frozenset({"tpe", "auto", "random", "grid", "brute"})
+TOLD_AT_ONCE = frozenset({"tpe", "random", "grid", "brute"})
+"""Samplers to which it is all the same in what portions they are told."""
+
+REPLAYED_BY_TELLING = TOLD_AT_ONCE | {"auto"}
 """Samplers that told results bring back exactly. The others keep state of their own: their asks are repeated too, which
 takes as long as it took the first time, trials excepted."""
 
@@ -69,16 +74,19 @@ def restore(
     sampler_name: str,
     pruner: Pruner | None = None,
     in_order: bool = True,
+    warm: Sequence[Told] = (),
 ) -> Restored:
     """Tell the sampler what was told when the first unfinished generation was proposed, and say where to go on.
 
     The last 1 + lag generations may be unfinished: they are proposed again, and matched with what is stored. A run that
-    is not told in order (mode `async`) goes on behind its last trial instead.
+    is not told in order (mode `async`) goes on behind its last trial instead. `warm` is told before everything else.
     """
+    snapshots = Snapshots(proposer.sampler, lag) if in_order else None
     history = store.history()
     duplicates = store.duplicates()
     if not len(history) and not duplicates:
-        return Restored()
+        _tell(proposer.sampler, warm, snapshots)
+        return Restored(snapshots=snapshots)
     past = _Past(store, history, duplicates, proposer.seed)
     if in_order:
         first = max(0, past.last - lag) if sampler_name in REPLAYED_BY_TELLING else 0
@@ -90,14 +98,15 @@ def restore(
     numbers = history.numbers[:settled].tolist()
     proposer.known.update((key.hex(), number) for key, number in zip(history.keys[:settled], numbers, strict=True))
     proposer.next_number = next_number
-    for generation in range(told):
-        past.tell(proposer.sampler, generation, values)
-    _, untold_from = past.before(told)
-    for result, origin in zip(store.results(), history.origins, strict=True):
-        if result.number >= untold_from:
-            break
-        tally.add(result, origin)
-        if pruner is not None:
+    if sampler_name in TOLD_AT_ONCE:
+        _tell(proposer.sampler, [*warm, past.told(0, told, values)], snapshots)
+    else:
+        begin = _from_snapshot(store, proposer.sampler, past, values, warm, told, snapshots)
+        _tell(proposer.sampler, [past.told(index, index + 1, values) for index in range(begin, told)], snapshots)
+    counted, _ = past.before(told)
+    tally.add_stored(store, history, counted)
+    if pruner is not None:
+        for result in store.results(history.numbers[:counted].tolist()):
             pruner.tell(result.number, result.reports, result.state, result.score)
     tally.duplicates.update(Counter(one.cause for one in duplicates if one.generation < told))
     tally.resumed = len(history)
@@ -106,7 +115,42 @@ def restore(
         [past.generation(index) for index in range(told, first)],
         {int(history.numbers[row]): past.stored(row) for row in range(settled, len(history))},
         {one.generation for one in duplicates if one.generation >= first},
+        snapshots,
     )
+
+
+def _tell(sampler: BatchSampler, portions: Iterable[Told], snapshots: Snapshots | None) -> None:
+    for portion in portions:
+        portion.to(sampler)
+        if snapshots is not None:
+            snapshots.told(portion)
+
+
+def _from_snapshot(
+    store: RunStore,
+    sampler: BatchSampler,
+    past: _Past,
+    values: Values,
+    warm: Sequence[Told],
+    limit: int,
+    snapshots: Snapshots | None,
+) -> int:
+    """Restore the stored snapshot, if there is one that fits; the first generation that must be told after it."""
+    kept = store.snapshot() if snapshots is not None and isinstance(sampler, Snapshotting) else None
+    if kept is not None and kept[0] <= limit:
+        generation, body = kept
+        whole = joined([*warm, past.told(0, generation, values)])
+        try:
+            restore_sampler(sampler, body, whole)
+        except ValueError as error:
+            said = f"the sampler's snapshot is not used ({error}); everything was told again, which comes to the same"
+            store.append([], events=[{"kind": "snapshot", "generation": generation, "message": said}])
+        else:
+            assert snapshots is not None
+            snapshots.told(whole)
+            return generation
+    _tell(sampler, warm, snapshots)
+    return 0
 
 
 class _Past:
@@ -121,7 +165,7 @@ class _Past:
             self.repeats.setdefault(one.generation, []).append(one)
         for repeats in self.repeats.values():
             repeats.sort(key=lambda one: one.position)
-        self.row_of = {number: row for row, number in enumerate(history.numbers.tolist())}
+        self.row_of = dict(zip(history.numbers.tolist(), range(len(history)), strict=True))
         latest = int(history.generations[-1]) if len(history) else 0
         self.last = max(latest, *self.repeats) if self.repeats else latest
         self.edges = np.searchsorted(history.generations, np.arange(self.last + 3))
@@ -131,27 +175,31 @@ class _Past:
         rows = int(self.edges[generation])
         return rows, int(self.history.numbers[rows - 1]) + 1 if rows else 0
 
-    def rows(self, generation: int) -> tuple[list[int], list[str]]:
-        """The rows and origins of a generation as it was told: trials by number, repeats at their positions."""
-        rows = list(range(int(self.edges[generation]), int(self.edges[generation + 1])))
-        origins = [self.history.origins[row] for row in rows]
-        for one in self.repeats.get(generation, ()):
-            rows.insert(one.position, self.row_of[one.number_of_original])
-            origins.insert(one.position, one.origin)
-        return rows, origins
-
-    def tell(self, sampler: BatchSampler, generation: int, values: Values) -> None:
-        """Tell one generation as it was told first."""
-        rows, origins = self.rows(generation)
-        if rows:
-            numbers = self.history.numbers[rows]
-            sampler.tell(
-                self.history.vectors[rows],
-                values.scores[numbers],
-                values.violations[numbers],
-                values.states[numbers],
-                origins,
-            )
+    def told(self, first: int, end: int, values: Values) -> Told:
+        """Generations first … end - 1 as they were told: trials by number, repeats at their positions."""
+        pieces: list[IntArray] = []
+        origins: list[str] = []
+        at = int(self.edges[first])
+        for generation in sorted(one for one in self.repeats if first <= one < end):
+            begin, stop = int(self.edges[generation]), int(self.edges[generation + 1])
+            rows = list(range(begin, stop))
+            own = self.history.origins[begin:stop]
+            for one in self.repeats[generation]:
+                rows.insert(one.position, self.row_of[one.number_of_original])
+                own.insert(one.position, one.origin)
+            pieces += [np.arange(at, begin), np.array(rows, dtype=np.int64)]
+            origins += self.history.origins[at:begin] + own
+            at = stop
+        stop = int(self.edges[end])
+        rows_told = np.concatenate([*pieces, np.arange(at, stop)])
+        numbers = self.history.numbers[rows_told]
+        return Told(
+            self.history.vectors[rows_told],
+            values.scores[numbers],
+            values.violations[numbers],
+            values.states[numbers],
+            origins + self.history.origins[at:stop],
+        )
 
     def stored(self, row: int) -> Stored:
         """One trial, whole."""

@@ -7,7 +7,10 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from genesis.run.events import STAGES, Phase, ProgressEvent, StopReason
+from genesis.trials.store import STATES, History, RunStore
 from genesis.types import TrialResult
 
 RATE_SECONDS = 5.0
@@ -65,6 +68,26 @@ class Tally:
                 return False
         self.best, self.best_is_feasible = result, result.feasible
         return True
+
+    def add_stored(self, store: RunStore, history: History, count: int) -> None:
+        """Count the first `count` stored trials, as `add` would one by one, from their columns."""
+        codes, scores = history.states[:count], history.scores[:count]
+        self.states.update({STATES[code]: int(n) for code, n in enumerate(np.bincount(codes)) if n})
+        self.origins.update(history.origins[:count])
+        feasible = history.violation[:count] == 0.0
+        self.infeasible += int(count - feasible.sum())
+        for fills, idle in store.marks(count):
+            if fills is not None:
+                self.behaviours.add(fills)
+            self.zero_trades += idle
+        failed = np.flatnonzero(codes == STATES.index("failed"))
+        if len(failed):
+            self.last_failure = store.result(int(history.numbers[failed[-1]]))
+        scored = np.flatnonzero((codes == STATES.index("complete")) & ~np.isnan(scores))
+        if len(scored):
+            best = scored[feasible[scored]] if feasible[scored].any() else scored
+            self.best = store.result(int(history.numbers[best[np.argmax(scores[best])]]))
+            self.best_is_feasible = self.best.feasible
 
     def too_many_failures(self, limit: int | None) -> str | None:
         """Why the run should stop, or None.

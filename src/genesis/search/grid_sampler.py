@@ -56,14 +56,6 @@ class GridSampler:
             if at is not None:
                 self._done[at] = True
 
-    def snapshot(self) -> bytes | None:
-        """None: the told history is the whole state."""
-        return None
-
-    def restore(self, data: bytes) -> None:
-        """Nothing to restore."""
-        del data
-
 
 def grid_vectors(space: Any) -> FloatArray:
     """Every point of a finite space, float64[n, d] in grid order, inactive columns NaN."""

@@ -177,14 +177,6 @@ class OptunaSampler:
         del vector
         return [(path, self._distributions[path]) for path in self.cells.paths]
 
-    def snapshot(self) -> bytes | None:
-        """None: telling the history again restores the study."""
-        return None
-
-    def restore(self, data: bytes) -> None:
-        """Nothing to restore."""
-        del data
-
 
 def optuna_sampler_names() -> dict[str, str]:
     """Short name → class name of every sampler that Optuna offers under a name of its own."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from genesis.search import portfolio_state
 from genesis.search.cells import Cells, SpaceLike
 from genesis.search.cma import WORST, CmaRun, Rank, free_columns
 from genesis.search.local import neighbours
@@ -289,13 +290,21 @@ class PortfolioSampler:
         self.run = CmaRun(self.cells, rows[0], mean, spread, seed=self.seed, number=self.runs, size=size)
         self._index()
 
-    def snapshot(self) -> bytes | None:
-        """None: telling the history again, generation by generation, restores everything."""
-        return None
+    def snapshot(self) -> bytes:
+        """What telling the whole history at once does not bring back."""
+        return portfolio_state.snapshot(self)
 
-    def restore(self, data: bytes) -> None:
-        """Nothing to restore."""
-        del data
+    def restore(
+        self,
+        data: bytes,
+        vectors: FloatArray,
+        scores: FloatArray,
+        violations: FloatArray,
+        states: Int8Array,
+        origins: Sequence[str],
+    ) -> None:
+        """Go to where a snapshot was taken, after those results; `ValueError` for one of another version."""
+        portfolio_state.restore(self, data, vectors, scores, violations, states, origins)
 
 
 def describe(sampler: PortfolioSampler) -> dict[str, Any]:

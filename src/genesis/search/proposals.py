@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -32,8 +32,7 @@ class BatchSampler(Protocol):
     - Every proposed point must be told once, with its own result or, for a duplicate, the known one.
     - `tell` takes aligned arrays in trial order: `scores` larger-is-better with NaN for undefined, `violations` >= 0
       (0: feasible), `states` 0 complete, 1 failed, 2 pruned. Points that the sampler never asked for are welcome.
-    - `snapshot` is None when telling the history again restores everything; otherwise `restore(snapshot)` comes after
-      all of the history was told to a new sampler.
+    - Telling results in one call or in many must come to the same, or else the sampler is a `Snapshotting` one.
     """
 
     name: str
@@ -53,12 +52,28 @@ class BatchSampler(Protocol):
         """Take in finished trials."""
         ...
 
-    def snapshot(self) -> bytes | None:
-        """State that the told history does not carry."""
+
+@runtime_checkable
+class Snapshotting(Protocol):
+    """A sampler that depends on the portions in which it was told, and can say what it made of them."""
+
+    def snapshot(self) -> bytes:
+        """State that the told history does not carry; of bounded size."""
         ...
 
-    def restore(self, data: bytes) -> None:
-        """Take back a snapshot."""
+    def restore(
+        self,
+        data: bytes,
+        vectors: FloatArray,
+        scores: FloatArray,
+        violations: FloatArray,
+        states: Int8Array,
+        origins: Sequence[str],
+    ) -> None:
+        """Bring a new sampler to where the snapshot was taken: after these results, everything told before.
+
+        Raises ValueError, having changed nothing, for a snapshot of another version.
+        """
         ...
 
 

@@ -90,11 +90,3 @@ class QuasiSampler:
     def tell(self, vectors: Any, scores: Any, violations: Any, states: Int8Array, origins: Sequence[str]) -> None:
         """Nothing is learnt."""
         del vectors, scores, violations, states, origins
-
-    def snapshot(self) -> bytes | None:
-        """None: there is no state."""
-        return None
-
-    def restore(self, data: bytes) -> None:
-        """Nothing to restore."""
-        del data

@@ -97,11 +97,3 @@ class RustunaSampler:
                 self._study.tell(number, None, self._state.FAIL)
             else:
                 self._study.tell(number, float(score))
-
-    def snapshot(self) -> bytes | None:
-        """None: nothing that could be kept."""
-        return None
-
-    def restore(self, data: bytes) -> None:
-        """Nothing to restore."""
-        del data

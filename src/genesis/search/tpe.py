@@ -356,11 +356,3 @@ class TpeSampler:
                 self._pending[key] -= 1
             else:
                 del self._pending[key]
-
-    def snapshot(self) -> bytes | None:
-        """None: the told history is the whole state."""
-        return None
-
-    def restore(self, data: bytes) -> None:
-        """Nothing to restore beyond the told history."""
-        del data

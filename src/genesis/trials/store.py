@@ -28,7 +28,7 @@ import numpy as np
 from genesis.errors import CorruptStoreError, StoreError
 from genesis.trials.codec import json_dumps, json_loads
 from genesis.trials.lock import RunLock
-from genesis.trials.payload import PayloadCache, decode_result, encode_result
+from genesis.trials.payload import PayloadCache, decode_result, encode_result, result_marks
 from genesis.trials.sqlite import Database
 from genesis.types import FloatArray, Int8Array, IntArray, TrialResult
 
@@ -311,6 +311,19 @@ class RunStore:
             for number, body in rows:
                 yield decode_result(number, body)
             after = rows[-1][0]
+
+    def marks(self, count: int) -> Iterator[tuple[str | None, bool]]:
+        """The hash of the fills (None without) and whether it made no trade, of each of the first `count` trials."""
+        after, left = -(2**63), count
+        while left > 0:
+            rows = self._rows(
+                "SELECT number, body FROM payloads WHERE number>? ORDER BY number LIMIT ?", (after, min(left, _CHUNK))
+            )
+            if not rows:
+                return
+            for number, body in rows:
+                yield result_marks(number, body)
+            after, left = rows[-1][0], left - len(rows)
 
     def raw(self, first: int, limit: int) -> list[tuple[int, int, float | None, bytes, str, bytes]]:
         """At most `limit` trials from number `first` on: number, code in `STATES`, score, vector, origin, payload."""

@@ -20,15 +20,24 @@ allowed and what to do. Every exception survives pickling with its attributes, s
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
+
+SHOWN = 80  # characters of a bad value that a message repeats
+SHOWN_PATH = 300
+_LONG = re.compile(r"(?<!\w)(?:'[^'\n]{81,}'|\"[^\"\n]{81,}\")(?!\w)|\[[^\[\]\n]{81,}\]|\{[^{}\n]{81,}\}")
 
 
 class GenesisError(Exception):
-    """Root of the tree; `details` are the attributes a subclass wants kept across processes."""
+    """Root of the tree; `details` are the attributes a subclass wants kept across processes.
+
+    A quoted value, a list or a mapping that is long is shortened in the message, wherever it came from.
+    """
 
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, **details: Any) -> None:
+        message = _LONG.sub(_shortened, message)
         super().__init__(message)
         self.message = message
         self.details = details
@@ -38,6 +47,12 @@ class GenesisError(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+
+def _shortened(found: re.Match[str]) -> str:
+    text = found.group()
+    limit = SHOWN_PATH if "/" in text else SHOWN
+    return text if len(text) <= limit else f"{text[: limit - 2]}…{text[-1]}"
 
 
 def _rebuild(kind: type[GenesisError], message: str, details: dict[str, Any]) -> GenesisError:

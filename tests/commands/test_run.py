@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import genesis
-from genesis.cli import app
+from genesis.cli import app, main
 from genesis.errors import ConfigError, ResumeError, StoreError
 
 STUDY = """
@@ -159,3 +159,36 @@ def test_a_run_of_failures_is_no_success(folder):
     result = CliRunner().invoke(app, [str(one) for one in arguments], catch_exceptions=False)
     assert result.exit_code == 7
     assert "all 40 trials failed" in result.stderr
+
+
+def test_a_run_that_cannot_begin_says_only_why(tmp_path, monkeypatch, capsys):
+    """Advice about the study comes with its first event; an error before that stands alone, and names the remedy."""
+    study = tmp_path / "study.yaml"
+    text = (
+        "data: {source: 'sample:IBM', start: '2030-01-01'}\nstrategy: sma_cross\nobjective: sharpe\n"
+        "costs: {fee_bps: 0, slippage_bps: 0}\nparameters: {fast: {type: grid, values: [5]}, slow: 50}\n"
+        "run: {run_id: early, max_trials: 5}\n"
+    )
+    study.write_text(text)
+    code, _, err = typed(monkeypatch, capsys, "run", str(study), "--runs-dir", str(tmp_path / "runs"))
+    assert code == 3
+    assert err.count("\n") == 1
+    assert "between 2030-01-01" in err
+    assert "choose a window inside" in err
+    study.write_text(text.replace(", start: '2030-01-01'", ""))
+    code, _, err = typed(monkeypatch, capsys, "run", str(study), "--runs-dir", str(tmp_path / "runs"))
+    assert code == 0
+    assert "warning: The search space has one point" in err
+    assert "error:" not in err
+
+
+def typed(monkeypatch, capsys, *words):
+    """What `main` does with a command line: its exit code, and what it printed."""
+    monkeypatch.setattr("sys.argv", ["genesis", *words])
+    try:
+        main()
+        code = 0
+    except SystemExit as ended:
+        code = ended.code or 0
+    said = capsys.readouterr()
+    return code, said.out, said.err

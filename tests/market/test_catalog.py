@@ -143,7 +143,7 @@ def test_where_there_is_nothing_before_the_start_the_first_bars_warm_up_and_do_n
 def test_a_window_that_leaves_nothing_to_trade_is_refused():
     with pytest.raises(DataError, match="150 warm up, leave none to trade"):
         load_window("sample:IBM", end="2000-05-01", warmup_bars=150)
-    with pytest.raises(DataError, match="no bars between 2014-01-01 and the end"):
+    with pytest.raises(DataError, match="no 1d bars between 2014-01-01 and the end"):
         load_window("sample:IBM", start="2014-01-01", warmup_bars=5)
     with pytest.raises(DataError, match="warmup_bars is -1"):
         load_window("sample:IBM", warmup_bars=-1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from genesis.errors import ConfigError
+import genesis
+from genesis.errors import ConfigError, MissingExtraError
 from genesis.search.proposals import rank_classes
 from genesis.search.samplers import make_sampler, select_optuna_sampler, startup_trials
 from genesis.search.space import Space
@@ -126,3 +127,23 @@ def test_an_argument_that_an_optuna_sampler_only_minds_when_it_proposes_is_refus
     sampler.tell(first.vectors, np.zeros(2), np.zeros(2), np.zeros(2, np.int8), first.origins)
     with pytest.raises(ConfigError, match=r"sampler cmaes: cannot propose with sigma0='big'"):
         sampler.ask(2, 1)
+
+
+def test_a_sampler_whose_package_is_missing_says_which_before_the_run(monkeypatch):
+    """Optuna's Gaussian process wants PyTorch at its first proposal only; the message comes at once, with the line."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match="'gp' needs the package torch: pip install torch"):
+        select_optuna_sampler("gp")
+
+
+def test_the_gaussian_process_proposes(tmp_path):
+    """A short run with `gp` proposes points of the space, none twice."""
+    pytest.importorskip("torch", reason="type: pip install torch")
+    study = {
+        "evaluate": lambda params: {"loss": params["x"] ** 2 + params["n"]},
+        "objective": {"metric": "loss", "direction": "minimize"},
+        "parameters": {"x": {"type": "float", "low": -5.0, "high": 5.0}, "n": {"type": "int", "low": 0, "high": 9}},
+        "run": {"run_id": "gp", "max_trials": 16, "max_concurrent": 2, "seed": 1, "sampler": "gp"},
+    }
+    run = genesis.optimize(study, workers=0, runs_dir=tmp_path)
+    assert run.states()["complete"] == 16

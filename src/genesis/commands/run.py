@@ -283,14 +283,18 @@ def _search(
     from genesis.run.study import optimize
 
     config = load_study(study, flags=flags)
-    if not as_json:
-        for note in config.notes:
-            print(f"note: {note}", file=sys.stderr)  # noqa: T201
-        for words in brief_audit(config):
+
+    def advise() -> None:
+        for words in () if as_json else (*(f"note: {note}" for note in config.notes), *brief_audit(config)):
             print(words, file=sys.stderr)  # noqa: T201
+
     with make_display(progress, config=config) as display:
         run = optimize(
-            config, workers=workers, progress=display, runs_dir=runs_dir, executor=_on_dask(dask) if dask else None
+            config,
+            workers=workers,
+            progress=_Advised(display, advise),
+            runs_dir=runs_dir,
+            executor=_on_dask(dask) if dask else None,
         )
     page = _report(run) if report and run.stop_reason != "interrupted" else None
     if as_json:
@@ -303,6 +307,23 @@ def _search(
     if run.count and run.states()["failed"] == run.count:
         print(f"error: all {run.count:,} trials failed; genesis show {run.path} --trial 0 says how", file=sys.stderr)  # noqa: T201
         raise typer.Exit(RunFailedError.exit_code)
+
+
+class _Advised:
+    """A display before whose first event the advice is given: a run that cannot begin says only why."""
+
+    def __init__(self, display: Any, advise: Callable[[], None]) -> None:
+        self._display = display
+        self._advise: Callable[[], None] | None = advise
+
+    def __call__(self, event: Any) -> None:
+        if self._advise is not None:
+            advise, self._advise = self._advise, None
+            advise()
+        self._display(event)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._display, name)
 
 
 def _on_dask(address: str) -> Callable[[Any], Any]:

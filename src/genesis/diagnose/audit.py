@@ -75,12 +75,13 @@ def audit(
 
 
 def brief_audit(config: StudyConfig) -> list[str]:
-    """The warnings and errors of an audit without timing, one line each, as a run says them before it starts.
+    """The warnings and errors of an audit without timing, one line each, as a run says them when it starts.
 
-    What stops the run anyway (data or a strategy that cannot be loaded) is left to the run to say.
+    All are called warnings, since the run goes on. What stops it (data or a strategy that cannot be loaded) is left to
+    the run to say.
     """
     return [
-        f"{finding.severity}: {finding.what}; {finding.edit}"
+        f"warning: {finding.what}; {finding.edit}"
         for finding in audit(config, timed=False).findings
         if finding.severity != "info" and finding.code not in ("data", "strategy")
     ]

@@ -66,20 +66,33 @@ def load_bars(
     >>> len(load_bars("sample:IBM", start="2003-01-01", end="2003-12-31"))
     252
     """
+    bars, first = _until_end(source, timeframe, start, end)
+    window = bars.between(first, None)
+    if not len(window):
+        raise _nothing(bars, bars, start, end)
+    return window
+
+
+def _until_end(
+    source: str | os.PathLike[str] | Bars, timeframe: str | None, start: When | None, end: When | None
+) -> tuple[Bars, int | None]:
+    """Every bar up to `end`, resampled, and `start` as an instant."""
     whole = source if isinstance(source, Bars) else _find(os.fspath(source), timeframe)
     first, stop = instant(start, "start"), instant(end, "end", last=True)
     if first is not None and stop is not None and first >= stop:
         raise DataError(f"start {start} is after end {end}; swap them")
-    bars = whole.between(None, stop)
-    if timeframe is not None:
-        bars = resample(bars, timeframe)
-    bars = bars.between(first, None)
+    cut = whole.between(None, stop)
+    bars = cut if timeframe is None else resample(cut, timeframe)
     if not len(bars):
-        raise DataError(
-            f"{whole.source or whole.symbol}: no {bars.timeframe} bars between {start or 'the beginning'} and "
-            f"{end or 'the end'}; it has {_extent(whole)}"
-        )
-    return bars
+        raise _nothing(bars, whole, start, end)
+    return bars, first
+
+
+def _nothing(bars: Bars, whole: Bars, start: When | None, end: When | None) -> DataError:
+    return DataError(
+        f"{whole.source or whole.symbol}: no {bars.timeframe} bars between {start or 'the beginning'} and "
+        f"{end or 'the end'}; it has {_extent(whole)}; choose a window inside them"
+    )
 
 
 def load_window(
@@ -97,13 +110,10 @@ def load_window(
     """
     if warmup_bars < 0:
         raise DataError(f"warmup_bars is {warmup_bars}; give 0 or more")
-    bars = load_bars(source, timeframe=timeframe, end=end)
-    first = instant(start, "start")
+    bars, first = _until_end(source, timeframe, start, end)
     opening = 0 if first is None else int(np.searchsorted(bars.time, first, side="left"))
     if opening >= len(bars):
-        raise DataError(
-            f"{bars.source or bars.symbol}: no bars between {start} and {end or 'the end'}; it has {_extent(bars)}"
-        )
+        raise _nothing(bars, bars, start, end)
     window = bars.slice(max(0, opening - warmup_bars), len(bars))
     if len(window) <= warmup_bars:
         raise DataError(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from genesis.errors import ConfigError
+from genesis.errors import ConfigError, MissingExtraError
 from genesis.search.cells import SpaceLike
 from genesis.search.proposals import BatchSampler, Proposals
 
@@ -24,6 +25,9 @@ __all__ = [
     "select_optuna_sampler",
     "startup_trials",
 ]
+
+# What Optuna imports at the first proposal only, when the run has long begun.
+_NEEDS = {"gp": ("torch", "scipy"), "cmaes": ("cmaes",)}
 
 SAMPLERS = (
     "auto", "tpe", "random", "grid", "brute", "cmaes", "qmc", "gp", "nsga2", "nsga3",
@@ -61,7 +65,8 @@ def make_sampler(
 ) -> BatchSampler:
     """A batch sampler by name; `concurrency` is the size of a generation, `budget` the trials planned.
 
-    Raises ConfigError for an unknown name or argument, MissingExtraError when `rustuna-tpe` is not installed.
+    Raises ConfigError for an unknown name or argument, MissingExtraError when what the sampler needs is not
+    installed.
     """
     del budget  # for samplers to come; `default_sampler` has used it
     given = dict(kwargs or {})
@@ -140,6 +145,9 @@ def select_optuna_sampler(
     names = optuna_sampler_names()
     if key not in {**names, **OPTUNA_GRID}:
         raise unknown("sampler", name, [*names, "tpe", "random", "brute", "grid"])
+    for package in _NEEDS.get(key, ()):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError(f"the sampler {name!r} needs the package {package}: pip install {package}")
     given = dict(kwargs or {})
     if key == "optuna-tpe":
         defaults = {

@@ -377,10 +377,14 @@ def parallel(ledger: Ledger, shares: Sequence[tuple[str, float]], *, limit: int 
                 "opacity": opacity,
             }
         )
+    ends = [path.rpartition(".") for path in names]  # the name below its groups: half as long, and still whole
+    words = [f"{groups}.<br>{last}" if groups else last for groups, _, last in ends]
     layout = {
-        "xaxis": {"tickvals": list(range(len(names))), "ticktext": names, "automargin": True, "zeroline": False},
+        "xaxis": {"tickvals": list(range(len(names))), "ticktext": words, "automargin": True, "zeroline": False},
         "yaxis": {"tickvals": [0, 1], "ticktext": ["low end", "high end"], "range": [-0.05, 1.05], "automargin": True},
         "hovermode": "closest",
+        "legend": {"y": 1.02, "yanchor": "bottom"},  # below are the names of the axes, as long as they may be
+        "margin": {"t": 48},
     }
     summary = _parallel_words(ledger, chosen, rank[:top])
     drawn = len(others) + len(best_tenth)

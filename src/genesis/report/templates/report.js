@@ -40,6 +40,7 @@
     out.dragmode = narrow() ? false : layout.dragmode || "zoom";
     for (const key of Object.keys(out)) {
       if (/^[xy]axis/.test(key) && narrow()) out[key] = { ...out[key], nticks: key === "yaxis2" ? 3 : 6 };
+      if (/^xaxis/.test(key) && narrow() && out[key].ticktext) out[key] = { ...out[key], tickangle: 90 };
       if (/^yaxis/.test(key) && narrow() && out[key].title) out[key] = { ...out[key], title: { text: "" } };
     }
     return out;

@@ -37,7 +37,8 @@ def test_two_means_in_one_pass_are_the_bits_of_each_alone(seed, n, fast, slow, t
     plain ones."""
     x = 100.0 + np.cumsum(np.random.default_rng(seed).normal(0.0, 1.0, n))
     x = np.round(x / tick) * tick if tick else x
-    a, b, cross = means_and_crosses(x, fast, slow)
+    a, b, cross = np.empty(n), np.empty(n), np.zeros(n, dtype=np.int8)
+    means_and_crosses(x, fast, slow, a, b, cross)
     np.testing.assert_array_equal(a, sma(x, fast))
     np.testing.assert_array_equal(b, sma(x, slow))
     assert cross.tolist() == crosses(a, b).tolist() == slow_crosses(a.tolist(), b.tolist())

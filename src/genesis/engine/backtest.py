@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from genesis.engine.compile import ready
 from genesis.engine.kernel import Simulation, simulate
 from genesis.engine.metrics import Metrics, compute_metrics
 from genesis.types import Costs, Execution, Fill, FloatArray, Params
@@ -76,6 +77,7 @@ def execution_of(fill: Fill, capital: float, execution: Execution | None) -> Exe
 
 def resolve(bars: Bars, strategy: Any, features: Features | None) -> tuple[Any, Features]:
     """The strategy behind a reference, checked when it is not ours, and the features of `bars`."""
+    ready()
     from genesis.strategy.features import Features
 
     if not type(strategy).__module__.startswith("genesis.strategy."):  # anyone else's is checked before it trades

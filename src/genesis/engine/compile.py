@@ -15,15 +15,31 @@ never answered with the code of the old one.
 
 from __future__ import annotations
 
+import gc
 import os
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import numba
+
+@contextmanager
+def collector_resting() -> Iterator[None]:
+    """Let the garbage collector rest while much is made and nothing thrown away; it goes on as it was."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+with collector_resting():
+    import numba
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -47,6 +63,20 @@ def jit(function: F) -> F:
 def rule(function: F) -> F:
     """Compile a scalar rule that array loops call; it is always inlined into them, so it costs no call."""
     return cast("F", numba.njit(forceinline=True, **{**OPTIONS, "cache": False})(function))
+
+
+@lru_cache(maxsize=1)
+def ready() -> None:
+    """Ready Numba for its first compiled call, which would else do the same with the garbage collector at work.
+
+    Numba registers its implementations of NumPy there, and imports `scipy.linalg` for them: with a warm cache that is
+    half of a new process's first result, and a sixth less of it with the collector resting.
+    """
+    from numba.core.registry import cpu_target
+
+    with collector_resting():
+        cpu_target.typing_context.refresh()
+        cpu_target.target_context.refresh()
 
 
 def _stamp(dispatcher: Any, folder: Path) -> None:

@@ -156,11 +156,11 @@ def trade(
             bar = i + lag
 
         # --- entry, at the open or the close of `bar`
-        raw = open_[at(bar)] if next_open else close[at(bar)]
+        raw = open_[bar] if next_open else close[bar]
         price = slipped(raw, side, slippage)
         weight = 1.0
         if size_map.size > 0:
-            weight = size_map[at(decided)]
+            weight = size_map[decided]
             if not 0.0 < weight < math.inf:
                 status, problem = BAD_SIZE, decided
                 break
@@ -173,9 +173,9 @@ def trade(
             else:
                 i += 1
             continue
-        stop_gap = stop_distance[at(decided)] if stop_distance.size > 0 else 0.0
-        target_gap = target_distance[at(decided)] if target_distance.size > 0 else 0.0
-        trail_gap = trail_distance[at(decided)] if trail_distance.size > 0 else 0.0
+        stop_gap = stop_distance[decided] if stop_distance.size > 0 else 0.0
+        target_gap = target_distance[decided] if target_distance.size > 0 else 0.0
+        trail_gap = trail_distance[decided] if trail_distance.size > 0 else 0.0
         if stop_gap < 0.0 or target_gap < 0.0 or trail_gap < 0.0:
             status, problem = BAD_DISTANCE, decided
             break
@@ -186,7 +186,7 @@ def trade(
         mark_flat(equity, marked, bar, cash)
         fee = fee_rate * units * price + fee_fixed
         cash -= side * units * price + fee
-        _write(fill_room[at(fill_count)], bar, side, units, price, fee, trade_count, np.int64(ENTRY))
+        _write(fill_room[fill_count], bar, side, units, price, fee, trade_count, np.int64(ENTRY))
         fill_count += 1
         entry_units = units
         fees = fee
@@ -206,11 +206,11 @@ def trade(
                 stop_reason = TRAILING
         live = 0  # partial exits still to come
         for k in range(parts):
-            level[at(k)] = levels[at(decided), at(k)]
-            if side * (level[at(k)] - price) > 0.0:
+            level[k] = levels[decided, k]
+            if side * (level[k] - price) > 0.0:
                 live += 1
             else:
-                level[at(k)] = math.nan
+                level[k] = math.nan
         watched = live > 0 or ratchets or not (math.isinf(stop) and math.isinf(target))
 
         # --- holding, bar by bar
@@ -220,7 +220,7 @@ def trade(
         j = bar
         reach = price
         if not next_open:  # entered at the close: this bar's high and low came before
-            equity[at(bar)] = cash + side * units * close[at(bar)]
+            equity[bar] = cash + side * units * close[bar]
             j += 1
         quiet = n - 1  # the first bar at which the position may end for its age or the end of the bars
         if max_hold > 0:
@@ -230,20 +230,21 @@ def trade(
             limit = target  # the nearest price in front that fills something
             if live > 0:
                 for k in range(parts):
-                    if side * (limit - level[at(k)]) > 0.0:
-                        limit = level[at(k)]
+                    if side * (limit - level[k]) > 0.0:
+                        limit = level[k]
             signed = side * units
             while coded[at(front)] < j or (coded[at(front)] < quiet and entry[at(coded[at(front)])] == side):
                 front += 1
             until = min(quiet, coded[at(front)])
-            if exits and side > 0:
-                if exit_long < j:
-                    exit_long = find_flagged(exit_, j, 1)
-                until = min(until, exit_long)
-            elif exits:
-                if exit_short < j:
-                    exit_short = find_flagged(exit_, j, 2)
-                until = min(until, exit_short)
+            if exits:
+                flagged = exit_long if side > 0 else exit_short
+                if flagged < j:
+                    flagged = find_flagged(exit_, j, wanted)
+                    if side > 0:
+                        exit_long = flagged
+                    else:
+                        exit_short = flagged
+                until = min(until, flagged)
             if not watched:
                 if j < until:
                     if mark_held(equity, close, j, until, cash, signed):
@@ -251,25 +252,13 @@ def trade(
                             j += 1
                     else:
                         j = until
-            elif even_pct > 0.0:
-                while j < until:
-                    worst = low[at(j)] if side > 0 else high[at(j)]
-                    reach = high[at(j)] if side > 0 else low[at(j)]
-                    value = cash + signed * close[at(j)]
-                    if side * (worst - stop) <= 0.0 or side * (reach - limit) >= 0.0 or not value > 0.0:
-                        break
-                    equity[at(j)] = value
-                    j += 1
-                    if side * (reach - best) > 0.0:
-                        best = reach
-                        stop, stop_reason = tightened(
-                            stop, stop_reason, best, price, side, trail_pct, trail_gap, even_pct, even_at
-                        )
             else:
                 # prices times the side: what is worse is then smaller for a short too, without a choice or a branch
                 sign = float(side)
                 floor = sign * stop
                 ceiling = sign * limit
+                if even_pct > 0.0 and side * (price - stop) > 0.0:
+                    ceiling = min(ceiling, sign * even_at)  # the bar that moves the stop to the entry price
                 top = sign * best
                 keep = 1.0 - side * trail_pct
                 while j < until:
@@ -294,15 +283,15 @@ def trade(
                 best = sign * top
             # --- a bar on which something may happen
             if watched:
-                o = open_[at(j)]
+                o = open_[j]
                 out_bar = j
                 if side * (o - stop) <= 0.0:
                     reason, raw = stop_reason, o
                 elif side * (o - target) >= 0.0:
                     reason, raw = TARGET, o
                 else:
-                    worst = low[at(j)] if side > 0 else high[at(j)]
-                    reach = high[at(j)] if side > 0 else low[at(j)]
+                    worst = low[j] if side > 0 else high[j]
+                    reach = high[j] if side > 0 else low[j]
                     stopped = side * (worst - stop) <= 0.0
                     if live > 0:
                         # levels gapped over fill at the open, before anything inside the bar; a level inside the bar
@@ -310,17 +299,17 @@ def trade(
                         for turn in range(2):
                             for k in range(parts):
                                 if turn == 0:
-                                    hit = side * (o - level[at(k)]) >= 0.0
+                                    hit = side * (o - level[k]) >= 0.0
                                     raw = o
                                 else:
-                                    hit = not stopped and side * (reach - level[at(k)]) >= 0.0
-                                    hit = hit and side * (target - level[at(k)]) > 0.0
-                                    raw = level[at(k)]
+                                    hit = not stopped and side * (reach - level[k]) >= 0.0
+                                    hit = hit and side * (target - level[k]) > 0.0
+                                    raw = level[k]
                                 if not hit or units == 0.0:
                                     continue
-                                level[at(k)] = math.nan
+                                level[k] = math.nan
                                 live -= 1
-                                part = entry_units * fractions[at(k)]
+                                part = entry_units * fractions[k]
                                 if whole:
                                     part = math.floor(part)
                                 if not part > 0.0:
@@ -334,7 +323,7 @@ def trade(
                                 exit_value += part * price_out
                                 units = 0.0 if part == units else units - part
                                 _write(
-                                    fill_room[at(fill_count)],
+                                    fill_room[fill_count],
                                     j,
                                     -side,
                                     part,
@@ -360,9 +349,9 @@ def trade(
                     i = j + cooldown  # this bar's close may decide again
                     break
             # --- the close: mark, then decide
-            value = cash + side * units * close[at(j)]
-            equity[at(j)] = value
-            signal = entry[at(j)]
+            value = cash + side * units * close[j]
+            equity[j] = value
+            signal = entry[j]
             if signal != 0 and signal != side and signal != -side:
                 status, problem = BAD_ENTRY, j
                 break
@@ -370,7 +359,7 @@ def trade(
                 reason = BANKRUPT
             elif signal == -side and opposite == REVERSE:
                 reason = OPPOSITE
-            elif exits and exit_[at(j)] & wanted:
+            elif exits and exit_[j] & wanted:
                 reason = SIGNAL
             elif signal == -side and opposite == EXIT:
                 reason = OPPOSITE
@@ -378,14 +367,14 @@ def trade(
                 reason = MAX_HOLD
             if reason == BANKRUPT or (j == n - 1 and (next_open or reason == 0)):
                 out_bar = j
-                raw = close[at(j)]
+                raw = close[j]
                 if reason != BANKRUPT:
                     reason = END
                 i = n
                 break
             if reason != 0:
                 out_bar = j + lag
-                raw = open_[at(out_bar)] if next_open else close[at(j)]
+                raw = open_[out_bar] if next_open else close[j]
                 i = max(j + 1, out_bar + cooldown)
                 if reason == OPPOSITE and opposite == REVERSE and cooldown == 0 and out_bar + 1 - lag < n:
                     reversal = signal
@@ -403,9 +392,9 @@ def trade(
             cash += side * units * price_out - fee
             fees += fee
             exit_value += units * price_out
-            _write(fill_room[at(fill_count)], out_bar, -side, units, price_out, fee, trade_count, reason)
+            _write(fill_room[fill_count], out_bar, -side, units, price_out, fee, trade_count, reason)
             fill_count += 1
-        record = trade_room[at(trade_count)]
+        record = trade_room[trade_count]
         record.entry_bar = bar
         record.exit_bar = out_bar
         record.units = entry_units
@@ -416,7 +405,7 @@ def trade(
         record.side = side
         record.reason = reason
         trade_count += 1
-        equity[at(out_bar)] = cash
+        equity[out_bar] = cash
         marked = out_bar + 1
         bar = out_bar
         if not cash > 0.0:

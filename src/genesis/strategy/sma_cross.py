@@ -61,14 +61,13 @@ def _sums(x: FloatArray, period: int, end: int, out: FloatArray) -> float:
 
 
 @jit
-def means_and_crosses(x: FloatArray, fast: int, slow: int) -> tuple[FloatArray, FloatArray, Int8Array]:
-    """Both means, to the bits of `indicators.sma`, and their crosses.
+def means_and_crosses(x: FloatArray, fast: int, slow: int, a: FloatArray, b: FloatArray, cross: Int8Array) -> None:
+    """Put the means, to the bits of `indicators.sma`, into `a` and `b`, and their crosses into `cross`, given as 0.
 
     An addition waits for the one before it, so two running sums take no longer than one; the divisions of a finished
     row are taken several at once.
     """
     n = x.shape[0]
-    a, b, cross = np.empty(n), np.empty(n), np.zeros(n, dtype=np.int8)
     known = min(max(fast, slow), n)
     sum_a, sum_b = _sums(x, fast, known, a), _sums(x, slow, known, b)
     for i in range(known, n):
@@ -83,7 +82,6 @@ def means_and_crosses(x: FloatArray, fast: int, slow: int) -> tuple[FloatArray, 
         b[_at(i)] = b[_at(i)] / slow
     for i in range(1, n):
         cross[_at(i)] = cross_at(a, b, i)
-    return a, b, cross
 
 
 class SmaCross:
@@ -118,7 +116,8 @@ def _crosses(features: Features, fast: int, slow: int) -> Int8Array:
 
     def mean(place: int) -> FloatArray:
         if not made:
-            made.extend(means_and_crosses(features.bars.close, fast, slow))
+            made.extend((np.empty(features.n), np.empty(features.n), np.zeros(features.n, dtype=np.int8)))
+            means_and_crosses(features.bars.close, fast, slow, *made)
         found: FloatArray = made[place]
         return found
 

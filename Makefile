@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 # What an installation is made from: the rest of src/ is used where it lies.
-MADE   := pyproject.toml constraints.txt hatch_build.py src/genesis/trials/_fastkey.c
+MADE   := pyproject.toml constraints.txt hatch_build.py $(wildcard src/genesis/trials/_fastkey*.[ch])
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint types bench docs clean

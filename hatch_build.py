@@ -44,7 +44,8 @@ class FastKeyHook(BuildHookInterface):
         shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _compile(self, source: Path) -> Path | None:
-        checksum = zlib.crc32(source.read_bytes()) & 0x7FFF_FFFF  # genesis.trials.compiled compares it
+        sources = sorted(source.parent.glob(f"{MODULE}*.[ch]"))
+        checksum = zlib.crc32(b"".join(path.read_bytes() for path in sources)) & 0x7FFF_FFFF  # compared at import
         extension = Extension(MODULE, [str(source)], define_macros=[("GENESIS_SOURCE", str(checksum))])
         try:
             command = Distribution({"ext_modules": [extension]}).get_command_obj("build_ext")

@@ -5,8 +5,8 @@
 
 Each seed moves the problem (see `problems.py`), the same way for every sampler, so results are paired; the report
 gives medians, quartiles and a two-sided Wilcoxon signed-rank p-value per pair. Values are minimised, smaller is better.
-A sampler is written name or name@q, q the size of a generation (default 8; Optuna's own samplers are asked one at a
-time), with options as in tpe?n_ei_candidates=48@8.
+A sampler is written name@q/lag: q the size of a generation, lag how many generations are under way when the next is
+proposed. Left out they are 8 and 1, as in a study, and 1 and 0 for Optuna's samplers. Options: tpe?n_ei_candidates=48.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +34,19 @@ def one(label: str, function: str, seed: int, trials: int, kwargs: dict[str, Any
     for pair in filter(None, options.split("&")):
         key, _, text = pair.partition("=")
         given[key] = json.loads(text)
-    q = int(size) if size else (1 if name.startswith(("optuna", "cmaes", "gp", "nsga")) else 8)
+    peer = name.startswith(("optuna", "cmaes", "gp", "nsga"))
+    size, _, behind = size.partition("/")
+    q = int(size) if size else 1 if peer else 8
+    lag = int(behind) if behind else 0 if peer or q == 1 else 1
     problem = PROBLEMS[function](seed)
-    sampler = make_sampler(name, given, problem.space, seed=1000 + seed, concurrency=q, budget=trials)
+    sampler: Any = make_sampler(name, given, problem.space, seed=1000 + seed, concurrency=q, budget=trials)
     best, spent, done, generation = np.inf, 0.0, 0, 0
     path, seen, repeats = {}, set(), 0
+    waiting: deque[tuple[Any, np.ndarray]] = deque()
     while done < trials:
         start = time.perf_counter()
+        if hasattr(sampler, "expect"):
+            sampler.expect(np.concatenate([np.empty((0, len(problem.space)))] + [one.vectors for one, _ in waiting]))
         proposals = sampler.ask(min(q, trials - done), generation)
         spent += time.perf_counter() - start
         values = problem(proposals.vectors)
@@ -51,9 +57,12 @@ def one(label: str, function: str, seed: int, trials: int, kwargs: dict[str, Any
             done += 1
             if done in CHECKPOINTS:
                 path[done] = best
-        count = len(values)
+        waiting.append((proposals, values))
         start = time.perf_counter()
-        sampler.tell(proposals.vectors, -values, np.zeros(count), np.zeros(count, np.int8), proposals.origins)
+        while len(waiting) > lag:
+            told, results = waiting.popleft()
+            count = len(results)
+            sampler.tell(told.vectors, -results, np.zeros(count), np.zeros(count, np.int8), told.origins)
         spent += time.perf_counter() - start
         generation += 1
     return {

@@ -13,7 +13,7 @@ from genesis.search import tpe_kernels as kernels
 from genesis.search.cells import Cells
 from genesis.search.proposals import generation_seed
 from genesis.search.space import Space
-from genesis.search.tpe import TpeModel, TpeOptions, TpeSampler, ramp
+from genesis.search.tpe import TpeModel, TpeOptions, TpeSampler, ramp, rank_weights
 
 SPEC = {
     "line": {"type": "float", "low": -2.0, "high": 3.0},
@@ -160,7 +160,7 @@ def test_expected_points_are_liars_until_they_are_told() -> None:
     running = plain.ask(4, 10).vectors
     plain.expect(np.empty((0, 6)))
     waiting.expect(running)
-    assert not np.array_equal(plain.ask(4, 11).vectors, waiting.ask(4, 11).vectors)
+    assert not np.array_equal(plain.ask(40, 11).vectors, waiting.ask(40, 11).vectors)
     waiting.tell(running, _score(running), np.zeros(4), np.zeros(4, np.int8), ["tpe"] * 4)
     assert not any(waiting.is_open(vector.tobytes()) for vector in running)
 
@@ -221,7 +221,39 @@ def test_the_best_are_kept_as_a_sort_would_keep_them() -> None:
         model.tell(rows, classes[at : at + size], losses[at : at + size])
         at += size
         order = np.lexsort((losses[:at], classes[:at]))[: min(-(-at // 10), 25)]
-        assert model.good_index().tolist() == sorted(order.tolist())
+        assert model.good_index().tolist() == order.tolist()
+
+
+def test_good_points_weigh_by_rank() -> None:
+    """The best weighs most, the weights fall from place to place and are one on average."""
+    for n in (1, 2, 7, 25):
+        weights = rank_weights(n)
+        assert weights.mean() == pytest.approx(1.0)
+        assert (np.diff(weights) < 0).all()
+    assert rank_weights(0).tolist() == []
+
+
+@pytest.mark.parametrize("rules", [[], ["n >= 2"]])
+def test_no_point_of_a_finite_space_comes_twice(rules: list[str]) -> None:
+    """Neither a told point nor a running one nor one of the same generation is proposed again while others are left."""
+    space = Space.from_spec(
+        {
+            "kind": {"type": "categorical", "choices": ["a", "b"]},
+            "n": {"type": "int", "low": 1, "high": 6},
+            "x": {"type": "float", "low": 0.0, "high": 1.0, "step": 0.1, "when": {"kind": "a"}},
+        },
+        rules=rules,
+    )
+    sampler = TpeSampler(space, seed=2, options=TpeOptions(n_startup_trials=1), concurrency=6)
+    told = sampler.ask(6, 0).vectors
+    sampler.tell(told, _score(told), np.zeros(6), np.zeros(6, np.int8), ["tpe"] * 6)
+    running = sampler.ask(6, 1).vectors
+    proposed = sampler.ask(6, 2).vectors
+    known = {vector.tobytes() for vector in told}
+    new = [vector.tobytes() for vector in np.concatenate([running, proposed])]
+    assert len(set(new)) == 12
+    assert known.isdisjoint(new)
+    assert space.allowed(np.concatenate([running, proposed])).all()
 
 
 def test_weights_fall_with_age() -> None:

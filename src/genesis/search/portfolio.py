@@ -1,6 +1,7 @@
 """`auto`: several searches on one shared history, each given the share of trials that its finds have earned.
 
-Members: the Parzen estimator, CMA-ES with margin, local search around the best, and a trickle of quasi-random points.
+Members: the Parzen estimator, CMA-ES with margin, local search around the best, the bottom of a quadratic through the
+best points, and a trickle of quasi-random points.
 A member earns by points that enter the best 25 known, more by a new best; earnings fade, so the shares follow the
 phase of the search. All members see all results, whoever asked for them: the estimator learns from the strategy's
 points, the strategy takes in the estimator's best.
@@ -19,20 +20,25 @@ from genesis.search.cma import WORST, CmaRun, Rank, free_columns
 from genesis.search.local import neighbours
 from genesis.search.proposals import Proposals, rank_classes
 from genesis.search.quasi import quasi_points, to_space
+from genesis.search.surface import bottom, wanted_points
 from genesis.search.tpe import TpeOptions, TpeSampler
 from genesis.types import FloatArray, Int8Array, IntArray
 
-ARMS = ("tpe", "cma", "local", "random")
-_FLOOR = (0.10, 0.10, 0.04, 0.01)
+ARMS = ("tpe", "cma", "local", "random", "surface")
+_CMA, _LOCAL, _RANDOM, _SURFACE = 1, 2, 3, 4
+_FLOOR = (0.10, 0.10, 0.04, 0.01, 0.04)
+_FIRST = (0.20, 0.40, 0.08, 0.0, 0.20)  # earned before anything was found
 _FADE = 0.93
 _NEW_BEST = 1.0
 _ENTERS = 0.2
-_FIRST = (0.20, 0.40, 0.08, 0.0)
 _POWER = 2.0
+_EARLY_SHARE = 0.8  # of the strategy before there is a model, and in its first and its wide runs
+_FIRST_SHARE = 0.7
 _WIDE_SHARE = 0.4
-_NOTICEABLE = 1e-3  # of the same distance
+_MANY_COLUMNS = 8
+_STUCK = 60  # trials, and ten more per column
 _NEGLIGIBLE = 1e-5  # of the distance between the middle of the first points and the best
-_STARTUP_CMA = 0.75
+_NOTICEABLE = 1e-3  # of the same distance
 
 
 class PortfolioSampler:
@@ -48,6 +54,9 @@ class PortfolioSampler:
         self.cells = Cells(space.columns)
         self.tpe = TpeSampler(space, seed=seed, options=options, concurrency=concurrency)
         self.model = self.tpe.model
+        self._startup = -(-options.n_startup_trials // 2)  # the strategy's points tell the model something too
+        self._numeric = 1.0
+        self._owed = 0.0
         self.earned = np.array(_FIRST)
         self.run: CmaRun | None = None
         self.runs = 0
@@ -59,6 +68,8 @@ class PortfolioSampler:
         self._own: list[tuple[Rank, bytes]] = []
         self._mark: Rank = WORST
         self._since = 0
+        self._top_losses = np.zeros(0)
+        self._top_rows = np.zeros((0, self.cells.d))
         self._start()
 
     # -- asking ---------------------------------------------------------------------------------------------------
@@ -72,16 +83,22 @@ class PortfolioSampler:
         if self.cells.d == 0:
             return self.tpe.ask(count, generation, attempt)
         rng = np.random.default_rng([self.seed & 0xFFFFFFFFFFFFFFFF, generation, attempt, 7])
-        early = self.model.n < self.options.n_startup_trials
-        arms = self._divide(count, rng, np.array([0, _STARTUP_CMA, 0, 1 - _STARTUP_CMA]) if early else self.shares())
-        points = self._from_cma(int((arms == 1).sum()))
+        early = self.tpe.starting(self._startup)
+        shares = self._early_shares() if early else self.shares()
+        points = self._from_cma(count) if self._strategys_turn(count, shares[_CMA]) else []
         origins = ["cma"] * len(points)
-        if wanted := int((arms == 2).sum()):
+        shares[_CMA] = 0.0
+        arms = self._divide(count - len(points), rng, shares / shares.sum())
+        if wanted := int((arms == _LOCAL).sum()):
             niche = wanted // 2 + int(wanted % 2 and rng.random() < 0.5) if self._own else 0
             points += list(self._from_local(wanted - niche, rng, None))
             points += list(self._from_local(niche, rng, self._own))
             origins += ["local"] * (wanted - niche) + ["niche"] * niche
-        if wanted := count - len(points) if early else int((arms == 3).sum()):
+        if wanted := int((arms == _SURFACE).sum()):
+            made = self._from_surface(wanted, rng)
+            points += made
+            origins += ["surface"] * len(made)
+        if wanted := int((arms == _RANDOM).sum()):
             first = generation * max(count, self.concurrency)
             points += list(quasi_points(self.space, self.cells, wanted, seed=self.seed, first=first, attempt=attempt))
             origins += ["startup" if early else "random"] * wanted
@@ -95,20 +112,34 @@ class PortfolioSampler:
             origins += ["tpe"] * rest
         return Proposals(np.array(points).reshape(count, self.cells.d), origins)
 
+    def _strategys_turn(self, count: int, share: float) -> bool:
+        """Whether the strategy has had less than its share by half a generation, those running counted.
+
+        Whole generations for whole populations: a population that waits for its last point learns nothing.
+        """
+        open_points = self.tpe.open_count
+        mine = sum(self.tpe.is_open(key) for key in self._slots)
+        return self._owed + share * (open_points + count) - mine >= count / 2
+
+    def _early_shares(self) -> FloatArray:
+        """Before there is a model: whole populations of the strategy, and quasi-random points."""
+        share = _EARLY_SHARE * self._numeric
+        return np.array([0.0, share, 0.0, 1.0 - share, 0.0])
+
     def shares(self) -> FloatArray:
         """Each member's share of the next generation, in the order of `ARMS`."""
         weight = np.maximum(self.earned, 1e-3) ** _POWER
-        weight[3] = 0.0
+        weight[_RANDOM] = 0.0
         share: FloatArray = np.array(_FLOOR) + (1.0 - sum(_FLOOR)) * weight / weight.sum()
-        if not self._narrow and share[1] < _WIDE_SHARE:
-            others = np.arange(len(ARMS)) != 1
-            share[others] *= (1.0 - _WIDE_SHARE) / share[others].sum()
-            share[1] = _WIDE_SHARE
+        least = _WIDE_SHARE if not self._narrow else _FIRST_SHARE * self._numeric if self.runs == 1 else 0.0
+        if share[_CMA] < least:
+            share *= (1.0 - least) / (1.0 - share[_CMA])
+            share[_CMA] = least
         return share
 
     def _divide(self, count: int, rng: np.random.Generator, shares: FloatArray) -> IntArray:
         """Systematic sampling: every member gets its share of `count`, rounded up or down by one draw."""
-        places = (rng.random() + np.arange(count)) / count
+        places = (rng.random() + np.arange(count)) / max(count, 1)
         return np.minimum(np.searchsorted(np.cumsum(shares), places, side="right"), len(ARMS) - 1)
 
     def _from_cma(self, count: int) -> list[FloatArray]:
@@ -139,6 +170,21 @@ class PortfolioSampler:
             open_rows = open_rows[stale]
         return out
 
+    def _from_surface(self, count: int, rng: np.random.Generator) -> list[FloatArray]:
+        """The bottom of a quadratic through the best points and points around it, those that are new and allowed."""
+        found = bottom(self.cells, self._top_rows, self._top_losses)
+        out: dict[bytes, FloatArray] = {}
+        for attempt in range(4 if found is not None else 0):
+            assert found is not None
+            vectors = self.cells.values(found.points(count, rng, exact=attempt == 0))
+            for vector in vectors[self.space.allowed(vectors)]:
+                key = vector.tobytes()
+                if len(out) < count and key not in self._known and not self.tpe.is_open(key):
+                    out[key] = vector
+            if len(out) == count:
+                break
+        return list(out.values())
+
     def _good_order(self) -> IntArray:
         return np.array([number for _, _, number in self.model.best], dtype=np.int64)
 
@@ -155,6 +201,9 @@ class PortfolioSampler:
         """Take in a generation's finished trials in trial order."""
         vectors = np.asarray(vectors, dtype=np.float64).reshape(len(states), self.cells.d)
         classes, losses = rank_classes(scores, violations, states)
+        share = float((self._early_shares() if self.model.n < self._startup else self.shares())[_CMA])
+        most = 2.0 * self.concurrency
+        self._owed = min(max(self._owed + share * len(states) - list(origins).count("cma"), -most), most)
         top: list[Rank] = [(kind, loss) for kind, loss, _ in self.model.best]
         complete = False
         for vector, kind, loss, origin in zip(vectors, classes.tolist(), losses.tolist(), origins, strict=True):
@@ -178,7 +227,21 @@ class PortfolioSampler:
                 self._outside = (rank, self.cells.model(vector)[0])
             self._watch(rank)
         self.tpe.tell(vectors, scores, violations, states, origins)
+        self._keep_top(self.cells.model(vectors[classes == 0]), losses[classes == 0])
         self._advance(complete)
+
+    def _keep_top(self, rows: FloatArray, losses: FloatArray) -> None:
+        """Keep the best feasible points for the surface, best first, the earlier of equals first."""
+        most = max((wanted_points(d + 1) for d in range(self.cells.d)), default=1)
+        rows, losses = rows[np.isfinite(losses)], losses[np.isfinite(losses)]
+        if len(self._top_losses) == most:
+            better = losses < self._top_losses[-1]
+            rows, losses = rows[better], losses[better]
+        if not len(losses):
+            return
+        losses = np.concatenate([self._top_losses, losses])
+        order = np.argsort(losses, kind="stable")[:most]
+        self._top_losses, self._top_rows = losses[order], np.concatenate([self._top_rows, rows])[order]
 
     def _watch(self, rank: Rank) -> None:
         """Count the trials since the best last moved noticeably."""
@@ -212,7 +275,7 @@ class PortfolioSampler:
 
     def _advance(self, complete: bool) -> None:
         """Draw populations until one has a point that must be tried, starting a new run where one has ended."""
-        if self._narrow and self._since > 60 + 10 * self.cells.d:  # stuck: look elsewhere
+        if self._narrow and self._since > _STUCK + 10 * self.cells.d:  # stuck: look elsewhere
             self._since = 0
             if self.runs % 2 == 0:
                 self.runs += 1
@@ -276,9 +339,11 @@ class PortfolioSampler:
         free = free_columns(self.cells, rows[0])
         if not len(free):
             return
-        size = max(4 + int(3 * np.log(len(free))), min(self.concurrency, 64))
         if self.runs == 0:
-            mean, spread = np.full(len(free), 0.5), np.full(len(free), 0.2)
+            self._numeric = self._how_numeric(rows[0], len(free))
+        size = self._size(4 + int(3 * np.log(len(free))))
+        if self.runs == 0:
+            mean, spread = np.full(len(free), 0.5), np.full(len(free), 1.0 / 6.0)
         elif self.runs % 2 == 0 and len(order):
             unit = self.cells.unit(rows)[:, free]
             unit = unit[~np.isnan(unit).any(axis=1)]
@@ -289,6 +354,17 @@ class PortfolioSampler:
         self.runs += 1
         self.run = CmaRun(self.cells, rows[0], mean, spread, seed=self.seed, number=self.runs, size=size)
         self._index()
+
+    def _how_numeric(self, row: FloatArray, free: int) -> float:
+        """How much of the space the strategy moves, in [0, 1]; it also pays less where there are few columns."""
+        active = np.count_nonzero(~np.isnan(row) & (self.cells.count != 1))
+        branched = any(group.parent >= 0 for group in self.cells.groups)
+        return min(1.0, free / _MANY_COLUMNS) * free / active * (0.5 if branched else 1.0)
+
+    def _size(self, usual: int) -> int:
+        """The size of a population nearest to the `usual` that whole generations fill."""
+        q = min(self.concurrency, 64)
+        return q * max(1, int(np.ceil(usual / q - 0.5)))
 
     def snapshot(self) -> bytes:
         """What telling the whole history at once does not bring back."""

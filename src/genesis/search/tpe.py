@@ -7,9 +7,11 @@ and the last `bad_kernels` others (the bad mixture), so a proposal costs the sam
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -162,9 +164,9 @@ class TpeModel:
         self.n += m
 
     def good_index(self) -> IntArray:
-        """Numbers of the good points, ascending: the best ceil(n / 10), at most 25."""
+        """Numbers of the good points, best first: the best ceil(n / 10), at most 25."""
         size = min(-(-self.n // 10), MOST_GOOD)
-        return np.sort(np.array([number for _, _, number in self.best[:size]], dtype=np.int64))
+        return np.array([number for _, _, number in self.best[:size]], dtype=np.int64)
 
     def _bad_index(self, g: int, good: IntArray) -> tuple[IntArray, FloatArray]:
         """The last `bad_kernels` points of group g that are not good, ascending, and their weights."""
@@ -182,9 +184,13 @@ class TpeModel:
         return index, ramp(total - len(good), len(index))
 
     def refresh(self, liars: int, *, good: IntArray | None = None) -> None:
-        """Build both mixtures from the history, with room for `liars` more bad kernels."""
+        """Build both mixtures from the history, with room for `liars` more bad kernels.
+
+        Good points weigh by rank; those given as `good` (a front, which has no order) weigh the same.
+        """
         if self._bad.room < self.options.bad_kernels + 1 + liars:
             self._bad = _Mixture(self, self.options.bad_kernels + 1 + liars)
+        weigh = np.ones if good is not None else rank_weights
         good = self.good_index() if good is None else good
         if len(good) + 1 > self._good.room:
             self._good = _Mixture(self, len(good) + 1)
@@ -192,7 +198,7 @@ class TpeModel:
             mine = good
             if group.parent >= 0:
                 mine = good[~np.isnan(self._rows[good, group.columns[0]])]
-            self._build(g, self._good, mine, np.ones(len(mine)))
+            self._build(g, self._good, mine, weigh(len(mine)))
             self._build(g, self._bad, *self._bad_index(g, good))
 
     def _build(self, g: int, side: _Mixture, index: IntArray, weights: FloatArray) -> None:
@@ -247,8 +253,23 @@ class _Growing:
         self.n += len(more)
 
 
+def _strides(cells: Cells) -> IntArray | None:
+    """What each column's cell counts for in a point's number, an absent column being one more cell."""
+    sizes = [int(m) + 1 for m in cells.count]
+    if not cells.d or 1 in sizes or math.prod(sizes) >= 2**62:
+        return None
+    return np.array([math.prod(sizes[j + 1 :]) for j in range(cells.d)], dtype=np.int64)
+
+
 def _single_groups(cells: Cells) -> tuple[Group, ...]:
     return tuple(Group((j,), group.parent, group.opens) for group in cells.groups for j in group.columns)
+
+
+@lru_cache(maxsize=1_024)
+def rank_weights(n: int) -> FloatArray:
+    """Weights of n good points, best first: (1 - place / n)², one on average, so that the best are followed closely."""
+    weights = (1.0 - np.arange(n) / max(n, 1)) ** 2
+    return weights / weights.mean() if n else weights
 
 
 def ramp(total: int, last: int) -> FloatArray:
@@ -278,10 +299,12 @@ class TpeSampler:
         self.cells = Cells(space.columns)
         self.model = TpeModel(self.cells, options)
         self._pending: Counter[bytes] = Counter()
+        self._strides = _strides(self.cells)
+        self._seen: set[int] = set()
 
     def ask(self, count: int, generation: int, attempt: int = 0) -> Proposals:
-        """Propose `count` points; the first `n_startup_trials` of a study are quasi-random."""
-        if self.model.n < self.options.n_startup_trials:
+        """Propose `count` points; the first `n_startup_trials` of a study, told or running, are quasi-random."""
+        if self.starting(self.options.n_startup_trials):
             first = generation * max(count, self.concurrency)
             vectors = quasi_points(self.space, self.cells, count, seed=self.seed, first=first, attempt=attempt)
             origins = ["startup"] * count
@@ -300,37 +323,65 @@ class TpeSampler:
         """Whether a point (its vector's bytes) is asked and not yet told."""
         return self._pending[key] > 0
 
+    def starting(self, trials: int) -> bool:
+        """Whether fewer than so many points were asked, or none was told."""
+        return not self.model.n or self.model.n + self.open_count < trials
+
+    @property
+    def open_count(self) -> int:
+        """How many points are asked and not yet told."""
+        return self._pending.total()
+
     def expect(self, vectors: FloatArray) -> None:
         """Say which points (n, d) are running now: these, in this order, and no others."""
         self._pending = Counter(vector.tobytes() for vector in np.asarray(vectors, dtype=np.float64))
 
     def propose(self, count: int, generation: int, attempt: int) -> FloatArray:
         """`count` points in model coordinates from the current history and the open points."""
-        waiting = [np.frombuffer(key) for key, times in self._pending.items() for _ in range(times)]
-        self.model.refresh(len(waiting) + count)
-        if waiting:
-            self.model.lie(self.cells.model(np.array(waiting)))
+        waiting = np.array([np.frombuffer(key) for key, times in self._pending.items() for _ in range(times)])
+        running = self.cells.model(waiting.reshape(len(waiting), self.cells.d))
+        self.model.refresh(len(waiting) + 2 * count)
+        self.model.lie(running)
         state = generation_seed(self.seed, generation, attempt, 1)
-        if not len(self.space.rules):
-            return self.model.draw(state, count)[:, 0]
-        return self._draw_allowed(state, count, generation, attempt)
-
-    def _draw_allowed(self, state: Any, count: int, generation: int, attempt: int) -> FloatArray:
-        """Of each point's ranked candidates the best that the rules allow; quasi-random when eight draws give none."""
-        points = np.empty((count, self.cells.d))
-        for i in range(count):
-            for _ in range(8):
-                ranked = self.model.draw(state, 1, keep=_RULE_CANDIDATES, liar=False)[0]
-                fit = np.flatnonzero(self.space.allowed(self.cells.values(ranked)))
-                if len(fit):
-                    points[i] = ranked[fit[0]]
-                    break
-            else:
-                first = self.model.n + i + 7919 * (generation + 1)
-                spare = quasi_points(self.space, self.cells, 1, seed=self.seed, first=first, attempt=attempt)
-                points[i] = self.cells.model(spare)[0]
+        taken = set(self._codes(running))
+        if len(self.space.rules):
+            points, todo = np.empty((count, self.cells.d)), list(range(count))
+        else:
+            points = self.model.draw(state, count)[:, 0]
+            todo = self._repeats(points, taken)
+        for i in todo:
+            points[i] = self._draw_new(state, taken, self.model.n + i + 7919 * (generation + 1), attempt)
             self.model.lie(points[i : i + 1])
         return points
+
+    def _draw_new(self, state: Any, taken: set[int], spare: int, attempt: int) -> FloatArray:
+        """Of a point's ranked candidates the best that is allowed and new; quasi-random when eight draws give none."""
+        for _ in range(8):
+            ranked = self.model.draw(state, 1, keep=_RULE_CANDIDATES, liar=False)[0]
+            codes = self._codes(ranked)
+            for i in np.flatnonzero(self.space.allowed(self.cells.values(ranked))).tolist():
+                if not codes or (codes[i] not in taken and codes[i] not in self._seen):
+                    taken.update(codes[i : i + 1])
+                    return np.array(ranked[i])
+        vector = quasi_points(self.space, self.cells, 1, seed=self.seed, first=spare, attempt=attempt)
+        return np.array(self.cells.model(vector)[0])
+
+    def _repeats(self, points: FloatArray, taken: set[int]) -> list[int]:
+        """Which of the points are known, running or drawn before; the others are added to `taken`."""
+        out = []
+        for i, code in enumerate(self._codes(points)):
+            if code in taken or code in self._seen:
+                out.append(i)
+            taken.add(code)
+        return out
+
+    def _codes(self, points: FloatArray) -> list[int]:
+        """A number for each point of a finite space, empty when the space is endless or past counting in 62 bits."""
+        if self._strides is None:
+            return []
+        cells = np.where(np.isnan(points), self.cells.count, points).astype(np.int64)
+        codes: list[int] = (cells @ self._strides).tolist()
+        return codes
 
     def tell(
         self,
@@ -344,7 +395,9 @@ class TpeSampler:
         del origins
         vectors = np.asarray(vectors, dtype=np.float64).reshape(len(states), self.cells.d)
         classes, losses = rank_classes(scores, violations, states)
-        self.model.tell(self.cells.model(vectors), classes, losses)
+        rows = self.cells.model(vectors)
+        self.model.tell(rows, classes, losses)
+        self._seen.update(self._codes(rows))
         if self._pending:
             self.settle(vectors)
 

@@ -1,0 +1,115 @@
+"""A quadratic surface through the best points, and points at its lowest place: response surfaces (Box and Wilson 1951).
+
+Where the best points lie in a smooth bowl, one fit finds its bottom; where they do not, the portfolio soon stops
+asking. Pairs of columns are crossed while that takes at most 70 coefficients (ten columns) and there are points enough.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from genesis.search.cells import Cells
+from genesis.search.cma import free_columns
+from genesis.types import FloatArray, IntArray
+
+_MOST_COEFFICIENTS = 70
+_ENOUGH = 1.5  # points for each coefficient
+_RIDGE = 1e-9
+_REACH = 2.0  # spreads of the fitted points
+_NOISE = 0.2  # spreads
+_FLIP = 0.5
+
+
+def wanted_points(d: int) -> int:
+    """How many of the best points a fit over `d` columns uses at most."""
+    return 2 * _coefficients(d)
+
+
+def _coefficients(d: int) -> int:
+    full = (d + 1) * (d + 2) // 2
+    return full if full <= _MOST_COEFFICIENTS else 2 * d + 1
+
+
+def lowest(points: FloatArray, losses: FloatArray) -> FloatArray | None:
+    """The surface's lowest place near the best point; None when there are too few points or they do not differ.
+
+    `points` [k, d] are in the unit cube, best first, `losses` finite. The step from the best point is at most two
+    spreads of the points long, and leads downhill where the surface bends down.
+    """
+    spread = points.std(axis=0)
+    moving = np.flatnonzero(spread > 1e-12)
+    k, m = len(points), len(moving)
+    size = _coefficients(m)
+    if k < _ENOUGH * size:
+        size = 2 * m + 1
+    if not m or k < _ENOUGH * size:
+        return None
+    height = losses / 2 - losses[0] / 2  # halved: the difference of two finite numbers may not be finite
+    if not 0.0 < height[-1] < np.inf:
+        return None
+    z = (points[:, moving] - points[0, moving]) / spread[moving]
+    a, b = np.triu_indices(m) if size != 2 * m + 1 else (np.arange(m), np.arange(m))
+    features = np.hstack([np.ones((k, 1)), z, z[:, a] * z[:, b]])
+    weight = np.linspace(1.0, 0.1, k)
+    matrix = features.T @ (features * weight[:, None])
+    matrix[np.diag_indices(size)] += _RIDGE * np.trace(matrix) / size
+    found = np.linalg.solve(matrix, features.T @ (height / height[-1] * weight))
+    slope, bend = found[1 : m + 1], np.zeros((m, m))
+    bend[a, b] += found[m + 1 :]
+    bend[b, a] += found[m + 1 :]
+    values, vectors = np.linalg.eigh(bend)
+    bends = np.maximum(np.abs(values), 1e-3 * np.abs(values).max() + 1e-12)
+    step = -vectors @ (vectors.T @ slope / bends)
+    length = np.sqrt(np.mean(step**2))
+    place: FloatArray = points[0].copy()
+    place[moving] += step * spread[moving] * min(1.0, _REACH / max(length, 1e-12))
+    return np.minimum(np.maximum(place, 0.0), 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Bottom:
+    """The lowest place of a surface: the best point's `row` with its `free` columns moved to `place`."""
+
+    cells: Cells
+    row: FloatArray
+    free: IntArray
+    place: FloatArray
+    spread: FloatArray
+
+    def points(self, count: int, rng: np.random.Generator, *, exact: bool) -> FloatArray:
+        """Points in model coordinates: with `exact` the bottom first, then around it, or there with another choice."""
+        noise = _NOISE * self.spread * rng.standard_normal((count, len(self.free)))
+        flipped = rng.random(count) < _FLIP
+        loose = self._loose()
+        if len(loose):
+            noise[flipped] = 0.0
+        if exact:
+            noise[0], flipped[0] = 0.0, False
+        whole = np.full((count, self.cells.d), 0.5)
+        whole[:, self.free] = np.clip(self.place + noise, 0.0, 1.0)
+        points = np.tile(self.row, (count, 1))
+        points[:, self.free] = self.cells.from_unit(whole)[:, self.free]
+        for i in np.flatnonzero(flipped) if len(loose) else ():
+            j = loose[rng.integers(len(loose))]
+            points[i, j] = (points[i, j] + rng.integers(1, self.cells.count[j])) % self.cells.count[j]
+        return points
+
+    def _loose(self) -> IntArray:
+        """The choices that decide no other column."""
+        parents = [group.parent for group in self.cells.groups]
+        able = self.cells.categorical & (self.cells.count > 1) & ~np.isnan(self.row)
+        able[[j for j in parents if j >= 0]] = False
+        return np.flatnonzero(able)
+
+
+def bottom(cells: Cells, rows: FloatArray, losses: FloatArray) -> Bottom | None:
+    """The bottom that the best points (model coordinates, best first) say there is, if they say anything."""
+    if not len(rows):
+        return None
+    free = free_columns(cells, rows[0])
+    unit = cells.unit(rows)[:, free]
+    there = np.flatnonzero(~np.isnan(unit).any(axis=1))[: wanted_points(len(free))]
+    place = lowest(unit[there], losses[there])
+    return None if place is None else Bottom(cells, rows[0], free, place, unit[there].std(axis=0))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
@@ -164,3 +167,31 @@ def test_precomputing_is_asked_for_by_variable_and_changes_no_result(tmp_path, m
     assert len(set(hashes[0])) > 3
     files = list((tmp_path / "home" / "features").glob("*.npy"))
     assert sum("-rsi-" in file.name for file in files) == 4, "one for each period in the space"
+
+
+def test_features_are_freed_with_their_owner(market):
+    """Nothing in them points back in a circle: memory of a trial's features is free when the trial lets go of them."""
+    features = Features(market(1, 100), cache=FeatureCache())
+    features.higher("1w").get("rsi", period=3)
+    watched = weakref.ref(features)
+    gc.disable()
+    try:
+        del features
+        assert watched() is None
+    finally:
+        gc.enable()
+
+
+def test_the_last_value_is_held_for_its_key_only(market):
+    """Another key makes the value anew and lets the one before go; names do not mix."""
+    features = Features(market(1, 10))
+    made = []
+
+    def make(value):
+        made.append(value)
+        return value
+
+    asked = [("a", 1), ("a", 1), ("b", 1), ("a", 2), ("a", 1)]
+    assert [features.last(name, key, lambda k=(name, key): make(k)) for name, key in asked] == asked
+    assert made == [("a", 1), ("b", 1), ("a", 2), ("a", 1)]
+    assert features.sealed.last("b", 1, lambda: make("new")) == ("b", 1)

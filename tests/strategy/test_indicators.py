@@ -102,7 +102,7 @@ def twin_swing_high(high, left, right):
     return np.array(out)
 
 
-@pytest.mark.parametrize(("left", "right"), [(1, 1), (5, 3), (2, 6)])
+@pytest.mark.parametrize(("left", "right"), [(1, 1), (5, 3), (2, 6), (9, 4), (33, 1), (1, 17)])
 def test_swings_are_confirmed_pivots(left, right, market):
     """A pivot shows `right` bars later, highs and lows alike, with equal prices among the bars."""
     bars = market(6, 400, tick=1.0)

@@ -148,12 +148,12 @@ def _atr_percentile(f: Features, period: int, window: int) -> FloatArray:
 
 @_feature("price of the last confirmed pivot high", left=5, right=3)
 def _swing_high(f: Features, left: int, right: int) -> FloatArray:
-    return fl.swing_high(f.bars.high, left, right)
+    return fl.swing(f.bars.high, left, right, 1.0)
 
 
 @_feature("price of the last confirmed pivot low", left=5, right=3)
 def _swing_low(f: Features, left: int, right: int) -> FloatArray:
-    return -fl.swing_high(-f.bars.low, left, right)
+    return fl.swing(f.bars.low, left, right, -1.0)
 
 
 @_feature(

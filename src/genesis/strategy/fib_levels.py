@@ -9,34 +9,51 @@ from genesis.types import FloatArray
 
 
 @jit
-def swing_high(high: FloatArray, left: int, right: int) -> FloatArray:
-    """Price of the last confirmed pivot high as known at each bar; NaN before the first.
+def swing(price: FloatArray, left: int, right: int, sign: float) -> FloatArray:
+    """Price of the last confirmed pivot high (`sign` 1) or pivot low (-1) as known at each bar; NaN before the first.
 
-    Bar p is a pivot when its high is above the `left` highs before it and not below the `right` highs after it; that
-    is known at bar p + right, and there it appears. Of equal highs the first is the pivot. Pivot lows are the same
-    on the negated lows, negated.
+    Bar p is a pivot high when its price is above the `left` prices before it and not below the `right` ones after it;
+    that is known at bar p + right, and there it appears. Of equal prices the first is the pivot. A pivot low is the
+    same on the negated prices.
+
+    Pivots cannot be foreseen, so each bar's neighbours are compared by their largest, without a branch.
     """
-    n = high.shape[0]
+    n = price.shape[0]
     out = np.empty(n)
-    last = np.nan
+    for i in range(min(n, left + right)):
+        out[i] = np.nan
+    if n <= left + right:
+        return out
+    signed = np.empty(n)
     for i in range(n):
-        p = i - right
-        if p >= left:
-            top = high[p]
-            pivot = True
-            for j in range(p + 1, i + 1):
-                if high[j] > top:
-                    pivot = False
-                    break
-            if pivot:
-                for j in range(p - left, p):
-                    if high[j] >= top:
-                        pivot = False
-                        break
-            if pivot:
-                last = top
-        out[i] = last
+        signed[i] = sign * price[i]
+    before = largest(signed, left)
+    after = largest(signed, right)[left + 1 :]
+    here, shown, to = signed[left:], price[left:], out[left + right :]
+    pivots = np.empty(to.shape[0], dtype=np.int64)
+    for i in range(pivots.shape[0]):
+        pivots[i] = i if (here[i] > before[i]) & (here[i] >= after[i]) else -1
+    last = -1
+    for i in range(pivots.shape[0]):
+        last = max(last, pivots[i])
+        to[i] = shown[last] if last >= 0 else np.nan
     return out
+
+
+@jit
+def largest(x: FloatArray, width: int) -> FloatArray:
+    """Largest of the `width` values from each index on, to the last that has so many; each step doubles the reach."""
+    n = x.shape[0]
+    most, spare = x.copy(), np.empty(n)
+    done = 1
+    while done < width:
+        step = min(done, width - done)
+        now, later = most, most[step:]
+        for i in range(later.shape[0]):  # into another array: in place it would not be vectorised
+            spare[i] = now[i] if now[i] > later[i] else later[i]
+        most, spare = spare, now
+        done += step
+    return most
 
 
 @jit

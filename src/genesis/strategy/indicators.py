@@ -19,15 +19,18 @@ from genesis.types import FloatArray
 def sma(x: FloatArray, period: int) -> FloatArray:
     """Mean of the last `period` values; first at index period-1."""
     n = x.shape[0]
-    out = np.full(n, np.nan)
+    out = np.empty(n)
     total = 0.0
     for i in range(min(period - 1, n)):
         total += x[i]
+        out[i] = np.nan
     before = 0.0
     for i in range(period - 1, n):
         total += x[i] - before
-        out[i] = total / period
+        out[i] = total
         before = x[i - period + 1]
+    for i in range(n):  # apart from the sum, whose order is fixed, divisions are made several at once
+        out[i] = out[i] / period
     return out
 
 
@@ -134,13 +137,15 @@ def adx(high: FloatArray, low: FloatArray, close: FloatArray, period: int) -> Fl
         down = low[i - 1] - low[i]
         before = close[i - 1]
         now = max(high[i] - low[i], max(abs(high[i] - before), abs(low[i] - before)))
+        rose = up if (up > 0.0) & (up > down) else 0.0
+        fell = down if (down > 0.0) & (down > up) else 0.0
         if i < period:
-            plus += up if up > 0.0 and up > down else 0.0
-            minus += down if down > 0.0 and down > up else 0.0
+            plus += rose
+            minus += fell
             span += now
             continue
-        plus = plus * keep + (up if up > 0.0 and up > down else 0.0)
-        minus = minus * keep + (down if down > 0.0 and down > up else 0.0)
+        plus = plus * keep + rose
+        minus = minus * keep + fell
         span = span * keep + now
         both = plus + minus
         moved = both > 1e-14 and span > 1e-14
@@ -321,12 +326,16 @@ def ratio_to_mean(x: FloatArray, period: int, first: int) -> FloatArray:
     n = x.shape[0]
     out = np.full(n, np.nan)
     total = 0.0
-    for i in range(first, n):
+    start = first + period - 1
+    for i in range(first, min(n, start)):
         total += x[i]
-        if i >= first + period - 1:
-            mean = total / period
-            out[i] = x[i] / mean - 1.0 if mean > 0.0 else 0.0
-            total -= x[i - period + 1]
+    for i in range(start, n):
+        total += x[i]
+        out[i] = total
+        total -= x[i - period + 1]
+    for i in range(n):
+        mean = out[i] / period
+        out[i] = x[i] / mean - 1.0 if mean > 0.0 else (0.0 if mean <= 0.0 else mean)  # unknown stays unknown
     return out
 
 
@@ -334,9 +343,12 @@ def ratio_to_mean(x: FloatArray, period: int, first: int) -> FloatArray:
 def rise(x: FloatArray, bars: int, unit: FloatArray) -> FloatArray:
     """Change of x over `bars` bars in the given unit; 0 where the unit is 0."""
     n = x.shape[0]
-    out = np.full(n, np.nan)
-    for i in range(bars, n):
-        out[i] = (x[i] - x[i - bars]) / unit[i] if unit[i] != 0.0 else 0.0
+    out = np.empty(n)
+    for i in range(min(bars, n)):
+        out[i] = np.nan
+    now, scale, to = x[bars:], unit[bars:], out[bars:]  # indices from 0 on: only then is the loop vectorised
+    for i in range(now.shape[0]):
+        to[i] = (now[i] - x[i]) / scale[i] if scale[i] != 0.0 else 0.0
     return out
 
 

@@ -431,7 +431,9 @@ def agree(ours: Any, guide: Any, what: str) -> None:
 
 
 def machine() -> Row:
-    """Where this was measured."""
+    """Where this was measured, and with which code behind the trial keys."""
+    from genesis.trials.compiled import DESCRIPTION
+
     cpu = "unknown"
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -447,6 +449,7 @@ def machine() -> Row:
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
         "commit": commit or "unknown",
+        "trial keys": DESCRIPTION,
     }
 
 
@@ -494,7 +497,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(report(row) + "\n", flush=True)
 
     if not options.json:
-        print(", ".join(f"{name} {value}" for name, value in where.items()) + "\n")
+        print(", ".join(f"{name} {value}" for name, value in where.items() if name != "trial keys"))
+        print(f"trial keys: {where['trial keys']}\n")
     key_caches, signature_caches = (_TRIAL_KEY_CACHE, _guide_keys), (_PARAM_SIG_CACHE, _guide_signatures)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -513,7 +517,7 @@ def main(arguments: list[str] | None = None) -> int:
                 )
             )
             say(deduplication(size, options.rounds, folder))
-            say(loading(size, min(options.rounds, 3), folder / f"files{size}"))
+            say(loading(size, min(options.rounds, 3 if size < 50_000 else 1), folder / f"files{size}"))
             say(reopening(size, folder))
         say(loading(100, options.rounds, folder / "guide_files"))
         for row in merging(options.rounds):

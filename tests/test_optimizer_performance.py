@@ -182,3 +182,4 @@ def test_the_benchmark_runs_as_the_guide_says() -> None:
     assert {"load_time_ms", "trials_per_sec"} <= rows["Trial Loading"].keys()
     assert rows["Reopen a Run"]["memory_mb"] >= 0
     assert document["machine"]["cores"] >= 1
+    assert document["machine"]["trial keys"].startswith(("compiled", "Python"))

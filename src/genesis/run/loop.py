@@ -133,10 +133,15 @@ class Loop:
             self._emit()
 
     def _drain(self) -> None:
-        """Finish what was under way when results ended the run: what is kept must not depend on the workers' speed."""
-        if self.kept:  # a session that was killed while it did this left some of it
-            self._propose_ahead()
-        while self._open and not self._asked_to_end():
+        """Finish what was under way when results ended the run: what is kept must not depend on the workers' speed.
+
+        What an earlier session kept of later generations (it died while it did this, or had no such limit) counts too.
+        """
+        while not self._asked_to_end():
+            while self.kept and self._may_propose():
+                self._propose()
+            if not self._open:
+                return
             head = self._ready()
             if head is None:
                 self._collect()
@@ -149,30 +154,37 @@ class Loop:
         return self.stop_asked() or (self._deadline is not None and time.perf_counter() >= self._deadline)
 
     def _propose_ahead(self) -> None:
+        while self._may_propose():
+            self._propose()
+
+    def _may_propose(self) -> bool:
         budget = self.limits.trials
-        while len(self._open) <= self.lag and not self.proposer.exhausted:
-            if budget is not None and self.proposer.next_number >= budget:
-                return
-            start = time.perf_counter()
-            pending = [self._told_vectors(generation) for generation in self._open]
-            expect = getattr(self.proposer.sampler, "expect", None)
-            if expect is not None:
-                width = len(self.proposer.space.columns)
-                expect(np.concatenate(pending) if pending else np.empty((0, width)))
-            told_below = self._open[0].first if self._open else self.proposer.next_number
-            generation = self.proposer.propose(self._next, told_below)
-            self.tally.seconds["propose"] += time.perf_counter() - start
-            self._next += 1
-            if not generation.order:
-                continue
-            generation = self._adopt(generation)
-            self._open.append(generation)
-            runnable = [spec for spec in generation.runnable(budget) if spec.number not in generation.results]
-            for spec in runnable:
-                self._running[spec.number] = generation
-            start = time.perf_counter()
-            self.executor.submit(runnable)
-            self.tally.seconds["claim"] += time.perf_counter() - start
+        room = len(self._open) <= self.lag and (budget is None or self.proposer.next_number < budget)
+        return room and not self.proposer.exhausted
+
+    def _propose(self) -> None:
+        start = time.perf_counter()
+        pending = [self._told_vectors(generation) for generation in self._open]
+        expect = getattr(self.proposer.sampler, "expect", None)
+        if expect is not None:
+            width = len(self.proposer.space.columns)
+            expect(np.concatenate(pending) if pending else np.empty((0, width)))
+        told_below = self._open[0].first if self._open else self.proposer.next_number
+        generation = self.proposer.propose(self._next, told_below)
+        self.tally.seconds["propose"] += time.perf_counter() - start
+        self._next += 1
+        if not generation.order:
+            return
+        generation = self._adopt(generation)
+        self._open.append(generation)
+        runnable = generation.runnable(self.limits.trials)
+        if generation.results:
+            runnable = [spec for spec in runnable if spec.number not in generation.results]
+        for spec in runnable:
+            self._running[spec.number] = generation
+        start = time.perf_counter()
+        self.executor.submit(runnable)
+        self.tally.seconds["claim"] += time.perf_counter() - start
 
     def _adopt(self, generation: Generation) -> Generation:
         """Give a generation the results that an earlier session kept under the same numbers and keys.
@@ -180,13 +192,15 @@ class Loop:
         Where the sampler does not propose the same trials again (its own library changed between the sessions, say) the
         stored ones are used as they are, and the run records that it went another way.
         """
+        generation.recorded = generation.index in self.recorded
         stored = [one for one in self.kept.values() if one.result.generation == generation.index]
+        if not stored:
+            return generation
         for one in stored:
             del self.kept[one.result.number]
         proposed = {spec.number: spec.key for spec in generation.specs}
         if any(proposed.get(one.result.number) != one.result.key for one in stored):
             return self._replace(generation, stored)
-        generation.recorded = generation.index in self.recorded
         for one in stored:
             generation.results[one.result.number] = one.result
             generation.kept.add(one.result.number)

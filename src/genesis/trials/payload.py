@@ -14,7 +14,6 @@ from genesis.types import TrialResult, Violation
 
 _FILLS = re.compile(rb',"fills_hash":"([0-9a-f]+)"\}\Z')  # as `encode_result` ends; quotes inside a text are escaped
 _TAIL = 200
-_NO_TRADES = (b'"trades":0', b'"trades":-0')
 
 
 def encode_result(result: TrialResult) -> bytes:
@@ -59,11 +58,12 @@ def decode_result(number: int, body: bytes) -> TrialResult:
 
 def result_marks(number: int, body: bytes) -> tuple[str | None, bool]:
     """The hash of the fills and whether the trades were none, without reading more of `body` than decides it."""
-    fills = _FILLS.search(body, max(0, len(body) - _TAIL))
-    idle = any(text in body for text in _NO_TRADES) and decode_result(number, body).metrics.get("trades") == 0
-    if fills is None and b'"fills_hash"' in body:
-        return decode_result(number, body).fills_hash, idle
-    return None if fills is None else fills[1].decode(), idle
+    fills = None
+    if b'"fills_hash"' in body:
+        found = _FILLS.search(body, max(0, len(body) - _TAIL))
+        fills = decode_result(number, body).fills_hash if found is None else found[1].decode()
+    idle = b'"trades":0' in body or b'"trades":-0' in body
+    return fills, idle and decode_result(number, body).metrics.get("trades") == 0
 
 
 class PayloadCache:

@@ -260,7 +260,10 @@ def trade(
                 if even_pct > 0.0 and side * (price - stop) > 0.0:
                     ceiling = min(ceiling, sign * even_at)  # the bar that moves the stop to the entry price
                 top = sign * best
-                keep = 1.0 - side * trail_pct
+                # the trail on every bar, infinitely far when there is none: a branch on each new best price costs more
+                keep = 1.0 - side * trail_pct if trail_pct > 0.0 else 0.0
+                no_pct = 0.0 if trail_pct > 0.0 else math.inf
+                gap = trail_gap if trail_gap > 0.0 else math.inf
                 while j < until:
                     worst = sign * (low[at(j)] if side > 0 else high[at(j)])
                     reach = sign * (high[at(j)] if side > 0 else low[at(j)])
@@ -269,14 +272,8 @@ def trade(
                         break
                     equity[at(j)] = value
                     j += 1
-                    if trails:
-                        top = reach if reach > top else top
-                        if trail_pct > 0.0:
-                            trail = top * keep
-                            floor = trail if trail > floor else floor
-                        if trail_gap > 0.0:
-                            trail = top - trail_gap
-                            floor = trail if trail > floor else floor
+                    top = max(top, reach)
+                    floor = max(floor, max(top * keep - no_pct, top - gap))
                 if floor > sign * stop:
                     stop = sign * floor
                     stop_reason = TRAILING

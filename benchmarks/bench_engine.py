@@ -1,4 +1,4 @@
-"""The engine: one backtest against backtesting.py and vectorbt, batches, sizes, features, cores and the first result.
+"""The engine: one backtest against backtesting.py and vectorbt, batches, sizes, features, cores, memory, first result.
 
 Answers are compared before anything is timed. Parameters differ on every call: one set repeated lets the branch
 predictor learn it, and flatters by a third. Two workers are timed
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.memory import in_a_process_of_its_own
 from benchmarks.timing import alone, clock_name, compare, table, unit, wall
 from genesis.engine.backtest import backtest
 from genesis.engine.lanes import backtest_many
@@ -332,6 +333,7 @@ def main(quick: bool) -> None:
     print("\nfibonacci, 10,000 bars:")
     print(table(fibonacci(bars, rounds), ["", "per set", "Mbars/s", "trades"]), flush=True)
     print(f"\ntwo workers against one, 20,000 backtests: {two_workers(max(2, rounds // 2))}")
+    print(f"memory: {in_a_process_of_its_own(100_000 if quick else 1_000_000)}", flush=True)
     cold, warm = first_result(rounds)
     print(f"first result in a new process: {warm} with a warm disk cache, {cold} with an empty one")
     print(f"(measured in {time.perf_counter() - began:.0f} s)")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import weakref
 
 import numpy as np
+import psutil
 import pytest
 
 from genesis.errors import StrategyError
+from genesis.market.catalog import load_bars
 from genesis.search.space import Space
 from genesis.strategy.base import load_strategy
 from genesis.strategy.feature_table import TABLE
@@ -195,3 +199,51 @@ def test_the_last_value_is_held_for_its_key_only(market):
     assert [features.last(name, key, lambda k=(name, key): make(k)) for name, key in asked] == asked
     assert made == [("a", 1), ("b", 1), ("a", 2), ("a", 1)]
     assert features.sealed.last("b", 1, lambda: make("new")) == ("b", 1)
+
+
+WORKER = """
+import sys
+from genesis.market.catalog import load_bars
+from genesis.strategy.base import load_strategy
+from genesis.strategy.features import FeatureCache, Features
+features = Features(load_bars(sys.argv[1]), cache=FeatureCache(folder=sys.argv[2]))
+strategy = load_strategy("fibonacci")
+held = [need.fetch(features, strategy.defaults) for need in strategy.needs]
+strategy.signals({}, features)
+print(len(held), sum(float(array[array == array].sum()) != 0.0 for array in held), flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory maps are read from /proc")
+def test_workers_map_one_copy_of_the_features(tmp_path):
+    """Two processes that use precomputed features map the same files, whole, and copy not one page of them."""
+    source = "synthetic:seed=7,bars=20000,timeframe=1h"
+    strategy = load_strategy("fibonacci")
+    precompute(load_bars(source), strategy, Space.from_spec({"htf": "auto"}), tmp_path)
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, source, str(tmp_path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    try:
+        count = len(strategy.needs)
+        assert [worker.stdout.readline().split() for worker in workers] == [[str(count), str(count)]] * 2
+        maps = [
+            {one.path: one for one in psutil.Process(worker.pid).memory_maps() if one.path.startswith(str(tmp_path))}
+            for worker in workers
+        ]
+    finally:
+        for worker in workers:
+            worker.communicate("done")
+    assert len(maps[0]) == count
+    assert maps[0].keys() == maps[1].keys()
+    for path in maps[0]:
+        one, other = maps[0][path], maps[1][path]
+        assert one.rss == other.rss >= 20_000 * 8, "each has read all of it"
+        assert one.private_dirty == other.private_dirty == one.anonymous == other.anonymous == 0, "nothing is copied"
+        assert one.pss + other.pss <= one.rss, "both together hold what one would"

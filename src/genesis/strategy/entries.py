@@ -79,7 +79,7 @@ def enter(
             blocked[gate] += np.int64((pairs * np.uint64(0x0001000100010001)) >> np.uint64(48))
 
     # the bars without a mark, without a branch on any one of them
-    bars = np.empty(stop.shape[0], dtype=np.int64)
+    bars = np.empty(stop.shape[0], dtype=np.int32)
     count = 0
     for word in range(words.shape[0]):
         if (~(words[word] + _FULL) & _TOPS) != np.uint64(0):  # not all eight are marked

@@ -27,9 +27,9 @@ T = TypeVar("T")
 DEFAULT_CACHE_BYTES = 256 * 1024 * 1024
 
 # The C library on Linux gives freed memory back to the system above a limit of 128 KiB, and getting it anew costs more
-# than the indicators written to it (measured: 800 of 1,600 µs). Freeing one large block raises the limit to 32 MiB; the
+# than the indicators written to it (measured: 800 of 1,600 µs). Freeing one large block raises the limit to 8 MiB; the
 # block is never touched.
-np.empty(16 * 1024 * 1024, dtype=np.uint8)
+np.empty(4 * 1024 * 1024, dtype=np.uint8)
 
 
 class FeatureCache:
@@ -88,6 +88,15 @@ class FeatureCache:
         if not path.exists():
             return None
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))  # a plain view: the type compiled for
+
+    def reload(self, key: Key) -> FloatArray:
+        """The array under `key` as the folder keeps it, from now on held in place of the one in memory."""
+        made = self._load(key)
+        if made is None:
+            raise StrategyError(f"{self.path_of(key)} is not there; save the feature first")
+        with self._lock:
+            self._put(key, made)
+        return made
 
     def path_of(self, key: Key) -> Path:
         """Where the folder keeps this key, whether it is there or not."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ class _Full(BaseException):
 
 
 class _Saving(FeatureCache):
-    """A cache that also keeps every array on disk, until the limit."""
+    """A cache that keeps every array on disk, until the limit, and the mapped file in place of the array."""
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         super().__init__(folder=folder)
@@ -60,6 +61,7 @@ class _Saving(FeatureCache):
             self.saved[key] = array.nbytes
             if not self.path_of(key).exists():
                 self.save(key, array)
+                array = self.reload(key)
         return array
 
 
@@ -93,7 +95,14 @@ def precompute(
                     strategy.signals(params, features)
     except _Full:
         complete = False
+    _give_back()
     return Precomputed(Path(folder), len(cache.saved), sum(cache.saved.values()), complete)
+
+
+def _give_back() -> None:
+    """Let the C library return freed memory to the system, where it can (glibc): workers start after this."""
+    with suppress(OSError, TypeError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _products(need: Need, space: Space, strategy: Strategy) -> Iterator[dict[str, Any]]:

@@ -2,20 +2,33 @@
 
 The peer runs the same backtests on the same bars, proposed by Optuna's TPE and kept in its SQLite storage, in turn with
 ours. Before anything is timed the answers are checked: a stored trial's metrics are those of a plain backtest.
+
+What a trial itself takes is measured apart, so that the coordinator's row is its own work alone: propose, claim, hand
+out, keep durably, tell. What a busy worker sees is the time between the end of a trial of a millisecond and the start
+of its next one, as the trials themselves saw it.
 """
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 
 import genesis
-from benchmarks.timing import table
+from benchmarks.bench_search import SPEC
+from benchmarks.timing import compare, table, unit, wall
+from genesis.run.evaluate import Evaluator
 from genesis.run.events import ProgressEvent
+from genesis.run.executors import SerialExecutor
+from genesis.trials.identity import trial_key
+from genesis.trials.store import RunStore, Stored
+from genesis.types import TrialResult
 
 COSTS = {"fee_bps": 10, "slippage_bps": 5}
 PARAMETERS = {
@@ -24,7 +37,7 @@ PARAMETERS = {
     "ltf_fib": {"entry": {"tolerance_atr": {"type": "float", "low": 0.5, "high": 6.0}}},
     "exit": {"max_hold_bars": {"type": "int", "low": 5, "high": 200}},
 }
-TRIVIAL = {f"x{i}": {"type": "float", "low": -5.0, "high": 5.0, "step": 0.01} for i in range(20)}
+BATCH = 100
 
 
 def study(trials: int, name: str = "bench") -> dict[str, Any]:
@@ -38,17 +51,38 @@ def study(trials: int, name: str = "bench") -> dict[str, Any]:
     }
 
 
-def sphere(params: dict[str, float]) -> dict[str, float]:
-    return {"loss": sum(value * value for value in params.values())}
+def sphere(params: dict[str, Any]) -> dict[str, float]:
+    return {"loss": sum(value * value for value in params.values() if not isinstance(value, str))}
 
 
-def trivial(trials: int) -> dict[str, Any]:
+def millisecond(params: dict[str, Any]) -> dict[str, float]:
+    """A trial of one millisecond that says when it ran, by the wall clock and by its process's own."""
+    began, cpu = time.perf_counter(), time.process_time()
+    while time.perf_counter() - began < 1e-3:
+        pass
+    done = {"began": began, "cpu_began": cpu, "process": float(os.getpid())}
+    return sphere(params) | done | {"cpu_ended": time.process_time(), "ended": time.perf_counter()}
+
+
+def trivial(trials: int, sampler: str = "tpe", q: int = 8, evaluate: Any = sphere) -> dict[str, Any]:
     return {
-        "evaluate": sphere,
+        "evaluate": evaluate,
         "objective": {"metric": "loss", "direction": "minimize"},
-        "parameters": TRIVIAL,
-        "run": {"run_id": "trivial", "max_trials": trials, "max_concurrent": 8, "seed": 1, "sampler": "tpe"},
+        "parameters": SPEC,
+        "run": {"run_id": "trivial", "max_trials": trials, "max_concurrent": q, "seed": 1, "sampler": sampler},
     }
+
+
+class Apart(SerialExecutor):
+    """Runs trials in this process and knows the processor time they took."""
+
+    cpu = 0.0
+
+    def poll(self, timeout: float) -> list[TrialResult]:
+        began = time.process_time()
+        found = super().poll(timeout)
+        Apart.cpu += time.process_time() - began
+        return found
 
 
 def check(folder: Path) -> None:
@@ -96,20 +130,76 @@ def peer(folder: Path, trials: int) -> float:
     return 1e3 * (time.perf_counter() - begin) / trials
 
 
-def growth(folder: Path, sizes: list[int]) -> list[list[object]]:
-    """Coordinator CPU a trial, memory and resume, 20 parameters and a trivial objective in this process."""
-    rows: list[list[object]] = []
+def growth(folder: Path, sizes: list[int], sampler: str) -> Iterator[list[object]]:
+    """The coordinator's CPU a trial, memory and resume, 20 parameters and a trivial objective in this process."""
+
+    def apart(evaluator: Evaluator) -> Apart:
+        return Apart(evaluator)
+
+    genesis.optimize(trivial(200, sampler), runs_dir=folder / f"growth-{sampler}", executor=apart)
     for size in sizes:
-        at = folder / f"growth-{size}"
+        at = folder / f"growth-{sampler}-{size}"
         memory = psutil.Process().memory_info().rss
-        before = time.process_time()
-        genesis.optimize(trivial(size), workers=0, runs_dir=at)
-        cpu = 1e3 * (time.process_time() - before) / size
+        before, Apart.cpu = time.process_time(), 0.0
+        genesis.optimize(trivial(size, sampler), runs_dir=at, executor=apart)
+        cpu = 1e3 * (time.process_time() - before - Apart.cpu) / size
+        own = 1e3 * Apart.cpu / size
         grown = (psutil.Process().memory_info().rss - memory) / 1e6
         before = time.process_time()
-        genesis.optimize(trivial(size + 8), workers=0, runs_dir=at)
-        rows.append([f"{size:,}", f"{cpu:.3f} ms", f"{grown:.0f} MB", f"{time.process_time() - before:.2f} s"])
-    return rows
+        genesis.optimize(trivial(size + 8, sampler), runs_dir=at, executor=apart)
+        resumed = time.process_time() - before
+        yield [sampler, f"{size:,}", f"{cpu:.3f} ms", f"{own:.3f} ms", f"{grown:.0f} MB", f"{resumed:.2f} s"]
+
+
+def keep(folder: Path, rounds: int) -> str:
+    """Keeping alone, durably, in batches of 100: ours against Optuna's `add_trials` on SQLite, in turn."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    space = genesis.Space.from_spec(SPEC)
+    calls = 10
+    rng = np.random.default_rng(1)
+    vectors = space.snap(rng.random((BATCH * (calls * rounds + 1), len(space))) * 20.0)
+    vectors[:, 0] = rng.random(len(vectors))  # a continuous column: no two points are the same
+    results = [
+        TrialResult(
+            number=i, generation=i // 8, key=trial_key(params), params=params, state="complete", score=-1.0 / (i + 1),
+            metrics={"loss": 1.0 / (i + 1)}, seconds={"backtest": 1e-5},
+        )
+        for i, params in enumerate(space.params_of(vectors))
+    ]  # fmt: skip
+    stored = [Stored(result, vector, "tpe") for result, vector in zip(results, vectors, strict=True)]
+    distributions = space.distributions()
+    trials = [
+        optuna.trial.create_trial(params=result.params, distributions=distributions, value=result.score)
+        for result in results[:BATCH]
+    ]
+    theirs = optuna.create_study(storage=f"sqlite:///{folder}/keep.db")
+    with RunStore.create(folder / "keep", {}) as store:
+        fresh = iter(range(0, len(stored), BATCH))
+
+        def ours(_: int) -> None:
+            at = next(fresh)
+            store.append(stored[at : at + BATCH])
+
+        timed = compare(ours, lambda _: theirs.add_trials(trials), rounds=rounds, our_calls=calls, clock=wall)
+        assert store.count == len(stored)
+    ratio = np.median(timed.ratios)
+    return f"{unit(timed.ours.median / BATCH)} a trial, Optuna {unit(timed.peer.median / BATCH)} ({ratio:,.0f}x)"
+
+
+def gaps(folder: Path, workers: int, q: int, trials: int) -> list[object]:
+    """What workers see between trials of a millisecond: wall clock, median and mean, and their own CPU."""
+    run = genesis.optimize(
+        trivial(trials, q=q, evaluate=millisecond), workers=workers, runs_dir=folder / f"gaps-{workers}-{q}"
+    )
+    found = run.trials().sort_values("metrics_began")
+    walls, cpus = [], []
+    for _, own in found.groupby("metrics_process"):
+        walls += list(own["metrics_began"].values[1:] - own["metrics_ended"].values[:-1])
+        cpus += list(own["metrics_cpu_began"].values[1:] - own["metrics_cpu_ended"].values[:-1])
+    cells = [np.median(walls), np.mean(walls), np.mean(cpus)]
+    return [workers, q, *(f"{1e3 * one:.3f} ms" for one in cells)]
 
 
 def main(quick: bool) -> None:
@@ -127,6 +217,19 @@ def main(quick: bool) -> None:
         rate, _, _ = whole(folder, few, 1)
         theirs = peer(folder, few)
         print(f"{few} trials on one core: ours {1e3 / rate:.2f} ms a trial, Optuna TPE with SQLite {theirs:.1f} ms")
+        print(f"\nkept durably in batches of {BATCH}, 20 parameters: {keep(folder, 3 if quick else 9)}")
+        print("\n20 parameters, trials of a millisecond: what a worker sees between two of them")
+        rows = [gaps(folder, workers, q, 500 if quick else 4_000) for workers, q in ((1, 8), (1, 16), (2, 16))]
+        print(table(rows, ["workers", "q", "median", "mean", "of it the worker's CPU, mean"]))
         print("\n20 parameters, trivial objective, one process")
         sizes = [300, 1_000, 3_000] if quick else [1_000, 10_000, 100_000]
-        print(table(growth(folder, sizes), ["trials", "CPU a trial", "memory grown", "CPU to resume and add 8"]))
+        grown = [row for sampler in ("tpe", "auto") for row in growth(folder, sizes, sampler)]
+        heads = [
+            "sampler",
+            "trials",
+            "coordinator's CPU a trial",
+            "the trial's own",
+            "memory grown",
+            "resume and add 8",
+        ]
+        print(table(grown, heads))

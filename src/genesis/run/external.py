@@ -25,6 +25,8 @@ from genesis.types import TrialSpec
 Metrics = dict[str, float | None]
 STDERR_TAIL = 2_000  # characters of a failed command's stderr that its result keeps
 
+_PLAIN = frozenset({float, int, str, bool, type(None)})
+
 
 class BadOutcomeError(Exception):
     """What a callable or command returned cannot be used; the message becomes the failed trial's reason."""
@@ -98,7 +100,7 @@ def call(
 
     A generator's returned mapping, or else its last yielded mapping, is final.
     """
-    outcome = function(copy.deepcopy(spec.params), **extra)  # what it does to them must not reach the store
+    outcome = function(_copied(spec.params), **extra)  # what it does to them must not reach the store
     if not isinstance(outcome, Generator):
         return checked_metrics(outcome)
     last: Metrics | None = None
@@ -123,6 +125,16 @@ def call(
             "a generator must return, or yield last, a mapping of metrics; it gave running scores only"
         )
     return last
+
+
+def _copied(value: Any) -> Any:
+    """A deep copy; of what parameters are made of in a tenth of the time that `copy.deepcopy` takes."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind is dict:
+        return {name: one if type(one) in _PLAIN else _copied(one) for name, one in value.items()}
+    return [_copied(one) for one in value] if kind is list else copy.deepcopy(value)
 
 
 def checked_metrics(outcome: object) -> Metrics:

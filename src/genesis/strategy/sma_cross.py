@@ -111,19 +111,18 @@ class SmaCross:
 
 
 def _crosses(features: Features, fast: int, slow: int) -> Int8Array:
-    """Crosses of the means of two periods; what is not in the cache yet is made in one pass and kept there."""
+    """Crosses of the means of two periods; if the fast one is not in the cache yet, both are made in one pass."""
     made: list[Any] = []
 
-    def mean(place: int) -> FloatArray:
-        if not made:
-            made.extend((np.empty(features.n), np.empty(features.n), np.zeros(features.n, dtype=np.int8)))
-            means_and_crosses(features.bars.close, fast, slow, *made)
-        found: FloatArray = made[place]
-        return found
+    def first() -> FloatArray:
+        made.extend((np.empty(features.n), np.empty(features.n), np.zeros(features.n, dtype=np.int8)))
+        means_and_crosses(features.bars.close, fast, slow, *made)
+        mean: FloatArray = made[0]
+        return mean
 
-    a = features.fetch_made("sma", (fast,), lambda: mean(0))
-    b = features.fetch_made("sma", (slow,), lambda: mean(1))
-    if made and a is made[0] and b is made[1]:
+    a = features.fetch_made("sma", (fast,), first)
+    b = features.fetch_made("sma", (slow,), lambda: made[1]) if made else features.fetch("sma", slow)
+    if made and b is made[1]:
         cross: Int8Array = made[2]
         return cross
     return crosses(a, b)

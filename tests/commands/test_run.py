@@ -192,3 +192,14 @@ def typed(monkeypatch, capsys, *words):
         code = ended.code or 0
     said = capsys.readouterr()
     return code, said.out, said.err
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_table_that_cannot_be_written_is_said_in_one_line(folder, monkeypatch, capsys, kind):
+    """A folder that is not there is a message with the remedy and no traceback."""
+    monkeypatch.chdir(folder)
+    assert typed(monkeypatch, capsys, "run", "study.yaml", "--max-trials", "5")[0] == 0
+    code, _, err = typed(monkeypatch, capsys, "export", "small", f"--{kind}", "missing/table")
+    assert code == 5
+    assert err.count("\n") == 1
+    assert "name a file in a folder that is there" in err

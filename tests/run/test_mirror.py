@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import ExitStack, suppress
 
 import optuna
 import pytest
 
 import genesis
-from genesis.errors import ConfigError
+from genesis.errors import ConfigError, CorruptStoreError
 from genesis.run.mirror import export_optuna, opened
 
 STUDY = {
@@ -106,6 +107,47 @@ def test_what_is_no_storage_is_said(run, tmp_path):
         export_optuna(run, "somewhere")
     with pytest.raises(ConfigError, match="cannot be opened"):
         export_optuna(run, f"sqlite:///{tmp_path}/missing/folder/optuna.db")
+
+
+@pytest.mark.parametrize("text", ["time,open\n1,2", "notes", '{"a": 1}\n{"b"', "not json\n", "[]\n1"])
+def test_a_file_that_is_no_journal_is_left_untouched(run, tmp_path, text):
+    """Somebody's file whose last line has no end is not taken for a torn journal."""
+    file = tmp_path / "notes.txt"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=r"notes\.txt is no journal"):
+        export_optuna(run, f"journal:{file}")
+    assert file.read_text() == text
+    assert not (tmp_path / "notes.txt.torn").exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("journal:{}/missing/optuna.log", "check that its folder is there"),
+        ("journal:{}", "is a folder; name a file in it"),
+        ("sqlite:///{}/text.db", "what is there is an Optuna storage"),
+        ("mysql+nothing://u:secret@h/db", "mysql"),
+    ],
+)
+def test_a_storage_that_cannot_be_opened_is_one_line_with_the_remedy(run, tmp_path, url, words):
+    """No traceback of Optuna's, no link, and no password."""
+    (tmp_path / "text.db").write_text("this is no database\n" * 100)
+    with pytest.raises(ConfigError, match=words) as raised:
+        export_optuna(run, url.format(tmp_path))
+    assert "\n" not in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
+def test_a_damaged_run_is_not_exported_in_part(run, url, tmp_path):
+    """A trial whose payload is lost stops the export, which names it, instead of being left out in silence."""
+    run.close()
+    with sqlite3.connect(run.path / "run.db") as damaged:
+        damaged.execute("DELETE FROM payloads WHERE number = 17")
+    damaged.close()
+    with pytest.raises(CorruptStoreError, match="trial 17"):
+        export_optuna(run, url)
+    with pytest.raises(CorruptStoreError, match="trial 17 is lost; restore"):
+        run.trial(17)
 
 
 def test_a_real_postgresql_server_takes_a_run(run, tmp_path):

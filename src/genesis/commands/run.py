@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 import yaml
 
-from genesis.errors import ConfigError, RunFailedError
+from genesis.errors import ConfigError, RunFailedError, StoreError
 
 if TYPE_CHECKING:
     from genesis.run.result import Run
@@ -225,12 +225,16 @@ def export_command(
             "study": name or kept.run_id,
             "added": export_optuna(kept, optuna, name, best),
         }
-    if csv is not None:
-        kept.trials().to_csv(csv, index=False)
-        done["csv"] = str(csv)
-    if parquet is not None:
-        kept.trials().to_parquet(parquet, index=False)
-        done["parquet"] = str(parquet)
+    for kind, file in (("csv", csv), ("parquet", parquet)):
+        if file is not None:
+            try:
+                getattr(kept.trials(), f"to_{kind}")(file, index=False)
+            except OSError as error:
+                reason = error.strerror or str(error)
+                raise StoreError(
+                    f"{file}: cannot be written ({reason}); name a file in a folder that is there"
+                ) from error
+            done[kind] = str(file)
     if as_json:
         tables.print_json(done)
         return

@@ -55,7 +55,8 @@ def write_report(
     try:
         _place(page, path)
     except OSError as exc:
-        raise StoreError(f"{path}: the report cannot be written ({exc}); free space or name another file") from exc
+        remedy = "free space or name another file" if path.parent.is_dir() else f"make the folder {path.parent} first"
+        raise StoreError(f"{path}: the report cannot be written ({exc.strerror or exc}); {remedy}") from exc
     return path
 
 

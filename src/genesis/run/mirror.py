@@ -11,7 +11,7 @@ import numpy as np
 
 from genesis.errors import ConfigError, MissingExtraError
 from genesis.run.holdout import finalists
-from genesis.run.mirror_journal import JournalWriter, cut_torn_line
+from genesis.run.mirror_journal import JournalWriter, cut_torn_line, require_journal
 from genesis.run.mirror_live import hidden
 from genesis.run.mirror_rows import CREATED, Columns, Row, read_batch, read_rows
 from genesis.run.mirror_write import Writer, writer_for
@@ -28,28 +28,45 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
 
     Raises `ConfigError` for a URL that cannot be opened, `MissingExtraError` without a driver for PostgreSQL.
     """
-    import optuna
-
-    if url.startswith("journal:"):
-        path = url.removeprefix("journal:")
-        from optuna.storages.journal import JournalFileBackend
-
-        return optuna.storages.JournalStorage(JournalFileBackend(path))
-    if "://" not in url:
-        raise ConfigError(f"optuna: {url!r} is no storage; use sqlite:///FILE, postgresql://… or journal:FILE")
     shown = hidden(url)
-    if url.startswith(("postgresql://", "postgres://")):
-        url = "postgresql+psycopg://" + url.partition("://")[2]
+    if not url.startswith("journal:") and "://" not in url:
+        raise ConfigError(f"optuna: {shown!r} is no storage; use sqlite:///FILE, postgresql://… or journal:FILE")
     try:
-        return optuna.storages.RDBStorage(url)
+        return _journal(url.removeprefix("journal:")) if url.startswith("journal:") else _tables(url)
     except ImportError as error:
         if "psycopg" in str(error):
             raise MissingExtraError(
                 "a PostgreSQL storage needs its driver: pip install 'genesis-core[postgres]'"
             ) from error
-        raise ConfigError(f"optuna: {shown!r} cannot be opened: {error}") from error
+        raise ConfigError(
+            f"optuna: {shown!r} needs the driver of its database, which is not installed; install one with pip and "
+            "name it in the URL, such as mysql+pymysql://…"
+        ) from error
     except Exception as error:
-        raise ConfigError(f"optuna: {shown!r} cannot be opened: {type(error).__name__}: {error}") from error
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(
+            f"optuna: {shown!r} cannot be opened ({said}); check that its folder is there and may be written, and that "
+            "what is there is an Optuna storage"
+        ) from error
+
+
+def _journal(path: str) -> optuna.storages.BaseStorage:
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    if Path(path).is_dir():
+        raise ConfigError(f"{path} is a folder; name a file in it")
+    if Path(path).is_file():
+        require_journal(Path(path))
+    return JournalStorage(JournalFileBackend(path))
+
+
+def _tables(url: str) -> optuna.storages.BaseStorage:
+    from optuna.storages import RDBStorage
+
+    if url.startswith(("postgresql://", "postgres://")):
+        url = "postgresql+psycopg://" + url.partition("://")[2]
+    return RDBStorage(url)
 
 
 @contextmanager

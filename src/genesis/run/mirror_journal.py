@@ -13,12 +13,14 @@ from typing import Any
 
 import orjson
 
-from genesis.errors import StoreError
+from genesis.errors import ConfigError, StoreError
 from genesis.run.mirror_rows import CREATED, NUMBER, Columns, Row
 from genesis.run.mirror_sqlite import REPLACED
 from genesis.trials.codec import json_dumps, json_loads
 
 TORN = ".torn"
+_LONGEST = 1 << 24
+_BEGINNING = b'{"op_code"'
 _DELETE_STUDY, _STUDY_USER_ATTR, _CREATE_TRIAL = 1, 2, 4
 _STATES = {"COMPLETE": 1, "PRUNED": 2, "FAIL": 3}
 
@@ -159,6 +161,7 @@ def cut_locked(file: Path) -> int:
         return 0
     content = file.read_bytes()
     end = content.rfind(b"\n") + 1
+    require_journal(file)
     with Path(f"{file}{TORN}").open("ab") as kept:
         kept.write(content[end:] + b"\n")
         kept.flush()
@@ -167,6 +170,25 @@ def cut_locked(file: Path) -> int:
         journal.truncate(end)
         os.fsync(journal.fileno())
     return len(content) - end
+
+
+def require_journal(file: Path) -> None:
+    """Raise `ConfigError` for a file that does not begin as a journal: its last line without an end is not torn.
+
+    An empty file may become one.
+    """
+    with file.open("rb") as journal:
+        first = journal.readline(_LONGEST)
+    if first.endswith(b"\n"):
+        try:
+            record = json_loads(first)
+        except ValueError:
+            record = None
+        ours = isinstance(record, dict) and "op_code" in record
+    else:  # torn in its very first record
+        ours = first[: len(_BEGINNING)] == _BEGINNING[: len(first)]
+    if not ours:
+        raise ConfigError(f"{file} is no journal of Optuna; it was left untouched, name another file")
 
 
 def _whole(file: Path) -> bool:

@@ -76,17 +76,19 @@ def read_batch(run: Run, first: int, limit: int) -> list[Row]:
 
 
 def _row(
-    stored: tuple[int, int, float | None, bytes, str, bytes],
+    stored: tuple[int, int, float | None, bytes, str, bytes | None],
     active: tuple[int, ...],
     internal: list[float],
     began: datetime,
 ) -> Row:
     number, code, score, _, origin, body = stored
     try:
-        fields = json_loads(body)
+        fields = json_loads(body or b"")
         metrics, violations, reports = fields["metrics"], fields["violations"], fields["reports"]
     except (ValueError, TypeError, KeyError) as exc:
-        raise CorruptStoreError(f"trial {number}: its stored result cannot be read ({exc}); restore a copy") from exc
+        raise CorruptStoreError(
+            f"trial {number}: its stored result cannot be read ({exc}); restore run.db from a copy"
+        ) from exc
     state = _STATES[code]
     if state == "COMPLETE" and score is None:
         state = "FAIL"

@@ -291,6 +291,11 @@ class RunStore:
         if body is None:
             rows = self._rows("SELECT body FROM payloads WHERE number=?", (number,))
             if not rows:
+                if self._rows("SELECT 1 FROM trials WHERE number=?", (number,)):
+                    raise CorruptStoreError(
+                        f"{self.run_dir}: the stored result of trial {number} is lost; restore run.db from a copy "
+                        f"(genesis doctor {self.run_dir} says what else is damaged)"
+                    )
                 raise StoreError(f"{self.run_dir}: no trial {number}; {self.count} are stored")
             body = rows[0][0]
             assert isinstance(body, bytes)
@@ -325,10 +330,13 @@ class RunStore:
                 yield result_marks(number, body)
             after, left = rows[-1][0], left - len(rows)
 
-    def raw(self, first: int, limit: int) -> list[tuple[int, int, float | None, bytes, str, bytes]]:
-        """At most `limit` trials from number `first` on: number, code in `STATES`, score, vector, origin, payload."""
+    def raw(self, first: int, limit: int) -> list[tuple[int, int, float | None, bytes, str, bytes | None]]:
+        """At most `limit` trials from number `first` on: number, code in `STATES`, score, vector, origin, payload.
+
+        The payload is None where a damaged file has lost it.
+        """
         return self._rows(
-            "SELECT number, state, score, vector, origin, body FROM trials JOIN payloads USING (number) "
+            "SELECT number, state, score, vector, origin, body FROM trials LEFT JOIN payloads USING (number) "
             "WHERE number>=? ORDER BY number LIMIT ?",
             (first, limit),
         )
@@ -440,7 +448,7 @@ def _head(item: Stored) -> tuple[Any, ...]:
     if len(key) != _KEY_BYTES:
         raise StoreError(f"trial {result.number}: key {result.key!r} is not 64 hex digits; use trial_key(params)")
     score = None if result.score is None or result.score != result.score else float(result.score)
-    amount = sum(violation.amount for violation in result.violations)
+    amount = sum(violation.amount for violation in result.violations) if result.violations else 0.0
     vector = np.asarray(item.vector, dtype="<f8")
     return (
         int(result.number),

@@ -305,7 +305,10 @@ class Loop:
         return [generation.specs[i].number if i >= 0 else generation.repeats[~i].original for i in generation.order]
 
     def _told_vectors(self, generation: Generation) -> FloatArray:
-        return np.stack([generation.vectors[i] if i >= 0 else generation.repeats[~i].vector for i in generation.order])
+        if generation.told_vectors is None:
+            rows = [generation.vectors[i] if i >= 0 else generation.repeats[~i].vector for i in generation.order]
+            generation.told_vectors = np.array(rows)
+        return generation.told_vectors
 
     def _told_origins(self, generation: Generation) -> list[str]:
         return [generation.origins[i] if i >= 0 else generation.repeats[~i].origin for i in generation.order]

@@ -54,6 +54,7 @@ class Generation:
     results: dict[int, TrialResult] = field(default_factory=dict)
     kept: set[int] = field(default_factory=set)
     recorded: bool = False
+    told_vectors: FloatArray | None = None  # in the order of the proposals, once they are all there
 
     def runnable(self, budget: int | None) -> list[TrialSpec]:
         """The trials whose numbers are inside the budget."""

@@ -38,7 +38,7 @@ class Values:
         if number >= len(self.scores):
             self._grow(number + 1)
         self.scores[number] = np.nan if result.score is None else result.score
-        self.violations[number] = sum(one.amount for one in result.violations)
+        self.violations[number] = sum(one.amount for one in result.violations) if result.violations else 0.0
         self.states[number] = STATE_CODES[result.state]
 
     def _grow(self, need: int) -> None:

@@ -178,13 +178,14 @@ def in_turn(
     rounds: int,
     *,
     prepare: Callable[[], Any] | None = None,
+    most: int = 40,
     clock: Callable[[], float] = perf_counter,
 ) -> tuple[float, float, Row]:
     """(best guide, best ours, their ratio with the quartiles of the rounds), timed A B A B after one warm-up of each.
 
     The best rounds are compared, since a busy machine only ever adds time; rows that only compute are timed by the
-    processor's clock, rows that use the disk by the wall's. From three rounds on, short work is repeated up to 40;
-    work that needs `prepare` (untimed) leaves something behind, and is repeated up to 10.
+    processor's clock, rows that use the disk by the wall's. From three rounds on, short work is repeated up to `most`
+    times: fewer for work that leaves something behind. What `prepare` does and gives is not timed.
     """
 
     def given() -> tuple[Any, ...]:
@@ -193,7 +194,7 @@ def in_turn(
     guide(*given())
     ours(*given())
     pairs: list[tuple[float, float]] = []
-    most = rounds if rounds < 3 else 40 if prepare is None else 10
+    most = max(rounds, most) if rounds >= 3 else rounds
     gc.collect()
     gc.disable()  # as `timeit` does; a collection before each call would empty the processor's caches instead
     try:
@@ -223,18 +224,20 @@ def hashing(
     """Cold (both caches emptied) and warm (asked again) for one function."""
     agree(len({ours(each) for each in sets}), len({guide(each) for each in sets}), title)
 
-    def run(function: Callable[[Params], str], cache: Any) -> Callable[[], None]:
-        def work() -> None:
-            if cache is not None:
-                cache.clear()
+    def run(function: Callable[[Params], str]) -> Callable[..., None]:
+        def work(*_: Any) -> None:
             for each in sets:
                 function(each)
 
         return work
 
+    def empty() -> None:
+        for cache in caches:
+            cache.clear()
+
     count = len(sets)
-    cold_guide, cold, cold_spread = in_turn(run(guide, caches[1]), run(ours, caches[0]), rounds, clock=process_time)
-    warm_guide, warm, warm_spread = in_turn(run(guide, None), run(ours, None), rounds, clock=process_time)
+    cold_guide, cold, cold_spread = in_turn(run(guide), run(ours), rounds, prepare=empty, clock=process_time)
+    warm_guide, warm, warm_spread = in_turn(run(guide), run(ours), rounds, clock=process_time)
     return {
         "title": title,
         "ops": count,
@@ -273,9 +276,9 @@ def deduplication(rows: int, rounds: int, folder: Path) -> Row:
 
         return work
 
-    add_guide, add, add_spread = in_turn(each(guide.add), each(guard.add), rounds, prepare=new(200))
+    add_guide, add, add_spread = in_turn(each(guide.add), each(guard.add), rounds, prepare=new(200), most=10)
     seen_guide, seen, seen_spread = in_turn(each(guide.seen), each(guard.seen), rounds, prepare=lambda: probe)
-    batch_guide, batched, batch_spread = in_turn(guide.add_batch, guard.add_batch, rounds, prepare=new(1000))
+    batch_guide, batched, batch_spread = in_turn(guide.add_batch, guard.add_batch, rounds, prepare=new(1000), most=10)
     all_guide, all_seen, all_spread = in_turn(lambda: guide.seen_batch(probe), lambda: guard.seen_batch(probe), rounds)
     guard.close()
     return {

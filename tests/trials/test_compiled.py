@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 
 from genesis.diagnose.doctor import check_installation
 from genesis.trials import compiled, identity
-from genesis.trials.canonical import OPTIONS
-from genesis.trials.identity import param_signature, signature_cache, trial_key, trial_key_cache
+from genesis.trials.canonical import OPTIONS, write
+from genesis.trials.identity import clear_caches, param_signature, signature_cache, trial_key, trial_key_cache
 
 ROOT = Path(__file__).parents[2]
 fastkey: Any = compiled._module
@@ -98,6 +98,7 @@ def both(function: Any, cache: dict[bytes, str], *args: Any, **named: Any) -> li
 @pytest.mark.parametrize(("function", "cache"), FUNCTIONS)
 @given(params=SETS | TREES)
 @example(params={"a": -0.0, "b": [None, -0.0], "": {"-0.0": "null"}})
+@example(params={"a": -0.0})
 @example(params={"a": [1, {"b": math.nan}]})
 @example(params={"n": None, "x": Mode.MISSING})
 @example(params={"a": 1e-7, "b": 1e16, "c": -5e-324})
@@ -109,6 +110,80 @@ def test_every_answer_is_the_python_codes(function: Any, cache: dict[bytes, str]
     """Key or error with its message and path, cold and warm, and the same entry in the cache, for any tree."""
     ours, defined = both(function, cache, params)
     assert ours == defined
+
+
+SHORT = st.builds(
+    lambda number, decimals, steps: step(number / 10**decimals, steps),
+    st.integers(-(10**16), 10**16) | st.integers(-1_000, 1_000),
+    st.integers(0, 14),
+    st.sampled_from([0, 0, 0, 1, -1, 5]),
+)
+EDGES = [
+    32803870.130000003,
+    0.009600000000000001,
+    870715045.0999999,
+    1e-4,
+    9.999999999e-5,
+    1e15,
+    999999999999999.9,
+    999999999999999.0,
+    0.1,
+    1.1e14,
+    4.35,
+    0.3,
+    2.675,
+    1 / 3,
+    1e10,
+]
+ASCII = st.text(st.characters(max_codepoint=127), max_size=20)
+
+
+def step(value: float, steps: int) -> float:
+    for _ in range(abs(steps)):
+        value = math.nextafter(value, math.copysign(math.inf, steps))
+    return value
+
+
+@needs_it
+@given(
+    numbers=st.lists(SHORT | st.sampled_from(EDGES) | st.integers(-(2**64), 2**64), max_size=6),
+    names=st.lists(ASCII | st.sampled_from(["a", "ab", "abc", "", "\x00", "b"]), max_size=6, unique=True),
+    texts=st.lists(ASCII, max_size=3),
+)
+@example(
+    numbers=[*EDGES, 0.0, 2**63, -(2**63), 2**63 - 1, 0, -1],
+    names=["b", "a", "", "ab"],
+    texts=['"', "\\", "\x1f", "\x7f"],
+)
+@settings(max_examples=600, deadline=None)
+def test_the_plainest_sets_are_written_as_defined(numbers: list[Any], names: list[str], texts: list[str]) -> None:
+    """Floats of few decimals and their neighbours, integers of any size, names in any order."""
+    params = {"numbers": numbers, "texts": (*texts, None), **{name: {name: numbers[:1]} for name in names}}
+    leaves = [{"x": value} for value in (*numbers, *texts)]  # each alone: one that is not plain would hide the others
+    for each in (params, dict(zip(names, numbers, strict=False)), dict.fromkeys(names, 1), *leaves):
+        clear_caches()
+        assert trial_key(each) == sha256(write(each)).hexdigest()
+        assert all(raw == write(orjson.loads(raw)) for raw in trial_key_cache if b"-0.0" not in raw)
+
+
+@needs_it
+@pytest.mark.parametrize("size", [1, 15, 16, 17, 18, 31, 32, 33, 40, 400])
+def test_where_the_plainest_sets_end(size: int) -> None:
+    """Depth, number of keys and length around the limits of the C writer: one answer on both sides."""
+    deep: Any = 0.5
+    for _ in range(size):
+        deep = {"d": [deep]} if size % 2 else {"d": deep}
+    for params in (
+        {"deep": deep},
+        {f"k{n}": n / 8 for n in range(size)},
+        {"deep": [[]] * size, "long": "x" * (5 * size), "last": {"a": {"b": {"c": {}}}}},
+        *({"t": "x" * length, "n": [0.1] * 5} for length in range(1_800 + size, 2_060, 37)),
+        *({"t": [-123456789.0625] * count, "u": {"v": [[[1]]]}} for count in range(size, size + 140, 7)),
+    ):
+        for function, cache in FUNCTIONS:
+            ours, defined = both(function, cache, params)
+            assert ours == defined
+        assert trial_key(params) == sha256(write(params)).hexdigest()
 
 
 @needs_it

@@ -1,9 +1,9 @@
 /* Trial keys and signatures: the usual case of `genesis.trials.identity`, without the interpreter in between.
 
-   `identity.py` defines every answer. A `Keyed` object stands before one of its functions: it has orjson write the
-   parameters, looks the bytes up in that function's own cache and, for a set it has not met, hashes them. Whatever is
-   unusual (a type orjson refuses, a float to be rounded, -0.0, a long text, a cache to be trimmed, odd arguments) is
-   handed to the Python function as it came: there is one place for rules and for errors.
+   `identity.py` defines every answer. A `Keyed` object stands before one of its functions: it writes the parameters, or
+   has orjson do it if they are not of the plainest, looks the bytes up in that function's own cache and, for a set it has
+   not met, hashes them. Whatever is unusual (a type orjson refuses, a float to be rounded, -0.0, a long text, a cache to
+   be trimmed, odd arguments) is handed to the Python function as it came: there is one place for rules and for errors.
 
    The interpreter's lock is held throughout; nothing here runs code of the caller. */
 
@@ -14,6 +14,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "_fastkey_plain.h"
 #include "_fastkey_sha256.h"
 
 #ifndef GENESIS_SOURCE /* the checksum of the source, given by hatch_build.py: a stale build is not used */
@@ -130,8 +131,12 @@ typedef struct {
 static PyObject *
 usual_key(Keyed *self, PyObject *params)
 {
-    PyObject *arguments[] = {NULL, params, Py_None, self->options};
-    PyObject *raw = PyObject_Vectorcall(self->dumps, arguments + 1, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    PyObject *raw = plain_bytes(params);
+    const int own = raw != NULL;
+    if (raw == NULL && !PyErr_Occurred()) {
+        PyObject *arguments[] = {NULL, params, Py_None, self->options};
+        raw = PyObject_Vectorcall(self->dumps, arguments + 1, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    }
     if (raw == NULL) {
         if (PyErr_ExceptionMatches(PyExc_TypeError)) {
             PyErr_Clear();
@@ -160,8 +165,8 @@ usual_key(Keyed *self, PyObject *params)
         key = hex_of_sha256(compress_here, bytes, length);
     }
     if (key != NULL && !null) { /* text with a null is never kept: a NaN would be found under it */
-        /* A copy: orjson's own bytes sit in a buffer of 1 KiB. */
-        PyObject *kept = PyBytes_FromStringAndSize(bytes, length);
+        /* orjson's bytes sit in a buffer of 1 KiB: of them a copy is kept. */
+        PyObject *kept = own ? Py_NewRef(raw) : PyBytes_FromStringAndSize(bytes, length);
         if (kept == NULL || PyDict_SetItem(self->cache, kept, key) < 0) {
             Py_CLEAR(key);
         }

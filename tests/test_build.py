@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,11 +16,19 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 pytest.importorskip("setuptools", reason="needs setuptools: pip install setuptools")
-HEADERS = Path(sysconfig.get_paths()["include"], "Python.h")
-needs_compiler = pytest.mark.skipif(
-    not (HEADERS.exists() and any(map(shutil.which, (os.environ.get("CC", "cc").split()[0], "cc", "gcc")))),
-    reason="needs a C compiler: apt-get install gcc python3-dev",
-)
+
+
+def can_compile() -> bool:
+    if not Path(sysconfig.get_paths()["include"], "Python.h").exists():
+        return False
+    try:
+        compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+        return subprocess.run([*compiler, "--version"], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+needs_compiler = pytest.mark.skipif(not can_compile(), reason="needs a C compiler: apt-get install gcc python3-dev")
 
 # The hook as hatchling calls it, without hatchling: it is installed only where a build runs.
 CALL = """

@@ -103,3 +103,18 @@ def test_an_executor_that_cannot_do_what_the_study_asks_is_refused(tmp_path, key
     asked = {**STUDY, "run": {**STUDY["run"], key: value}}
     with pytest.raises(genesis.GenesisError, match=f"run.{key}: SerialExecutor has no"):
         genesis.optimize(asked, runs_dir=tmp_path, executor=SerialExecutor)
+
+
+def test_a_cluster_that_cannot_be_reached_is_said(monkeypatch):
+    """The address and the line to type, no traceback of the cluster's own."""
+    distributed = pytest.importorskip("distributed", reason="type: pip install 'genesis-core[dask]'")
+
+    class Unreachable:
+        def __init__(self, address):
+            raise OSError(f"Timed out trying to connect to {address} after 30 s")
+
+    monkeypatch.setattr(distributed, "Client", Unreachable)
+    with pytest.raises(
+        genesis.GenesisError, match=r"'tcp://nowhere:1' cannot be reached .*start it with: dask scheduler"
+    ):
+        DaskExecutor(None, "tcp://nowhere:1")

@@ -468,3 +468,18 @@ def test_a_complete_run_typed_again_runs_nothing_at_all(tmp_path, monkeypatch):
     assert more.summary["new_trials"] == 4
     back = genesis.optimize(study, workers=0, runs_dir=tmp_path)
     assert (back.stop_reason, back.count, back.summary["new_trials"]) == ("trials", 24, 0)
+
+
+def test_a_study_that_cannot_be_searched_leaves_no_run_behind(tmp_path):
+    """What is refused before the first trial makes no folder, so the corrected study may use its name."""
+    asked = {
+        "evaluate": f"{HERE / 'objectives.py'}:sphere",
+        "objective": {"metric": "loss", "direction": "minimize"},
+        "parameters": {"x": {"type": "float", "low": -5.0, "high": 5.0}},
+        "run": {"run_id": "early", "max_trials": 4, "mode": "async", "pruner": "median"},
+    }
+    with pytest.raises(ConfigError, match="async cannot be used with a pruner"):
+        genesis.optimize(asked, workers=0, runs_dir=tmp_path)
+    assert not (tmp_path / "early").exists()
+    mended = {**asked, "run": {**asked["run"], "pruner": "none"}}
+    assert genesis.optimize(mended, workers=0, runs_dir=tmp_path).count == 4

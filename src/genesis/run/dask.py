@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from genesis.errors import MissingExtraError
+from genesis.errors import ConfigError, MissingExtraError
 from genesis.run.reporting import Reports
 from genesis.run.worker import failed_result, run_trial
 from genesis.types import TrialResult, TrialSpec
@@ -36,7 +36,7 @@ class DaskExecutor:
     takes longer is interrupted where it next runs Python. One that stays in compiled code for the limit once more ends
     its worker process, which Dask's nanny starts again; a worker without a nanny cannot be stopped there.
 
-    Raises `MissingExtraError` when `distributed` is not installed.
+    Raises `MissingExtraError` when `distributed` is not installed, `ConfigError` when the cluster cannot be reached.
 
         >>> from genesis.run.dask import DaskExecutor                                         # doctest: +SKIP
         >>> genesis.optimize("study.yaml", executor=lambda it: DaskExecutor(it, "tcp://host:8786"))  # doctest: +SKIP
@@ -49,7 +49,11 @@ class DaskExecutor:
             raise MissingExtraError("Dask is not installed: pip install 'genesis-core[dask]'") from error
         make: Any = distributed.Client
         self._owned = not isinstance(cluster, make)
-        self._client: Any = make(cluster) if self._owned else cluster
+        try:
+            self._client: Any = make(cluster) if self._owned else cluster
+        except (OSError, ValueError) as error:
+            said = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ConfigError(f"dask: {cluster!r} cannot be reached ({said}); start it with: dask scheduler") from error
         self.workers: int = max(1, sum(self._client.nthreads().values()))
         self._evaluator = self._client.scatter(evaluator.with_data(), broadcast=True, hash=False)
         self._done: queue.SimpleQueue[tuple[Any, list[TrialSpec]]] = queue.SimpleQueue()

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -89,6 +89,7 @@ def optimize(
     identity = signature(config, evaluator)
     if exists and config.run.mirror is None and (complete := _complete(config, run_dir, identity)) is not None:
         return _already_complete(config, run_dir, complete, progress)
+    plan = _plan(config)  # refuses what cannot work before a folder is made that a corrected study could not use
     judge = holdout_evaluator(config)
     if exists:
         store = RunStore.open(run_dir)
@@ -101,7 +102,9 @@ def optimize(
     with store:
         if exists:
             check_signature(run_dir, store.study["signature"], identity)
-        return _search(config, store, evaluator, judge, workers=workers, progress=progress, make_executor=executor)
+        return _search(
+            config, store, evaluator, judge, plan, workers=workers, progress=progress, make_executor=executor
+        )
 
 
 def signature(config: StudyConfig, evaluator: Evaluator) -> dict[str, Any]:
@@ -190,24 +193,24 @@ def _pruner(config: StudyConfig) -> Pruner | None:
     return pruner if pruner.active else None
 
 
-def _search(
-    config: StudyConfig,
-    store: RunStore,
-    evaluator: Evaluator,
-    judge: Evaluator | None,
-    *,
-    workers: int | None,
-    progress: Progress | None,
-    make_executor: Callable[[Evaluator], Executor] | None,
-) -> Run:
+class _Plan(NamedTuple):
+    """How a study is searched: the sampler by its name, the pruner if there is one, the lag, generations or async."""
+
+    name: str
+    sampler: BatchSampler
+    pruner: Pruner | None
+    lag: int
+    in_order: bool
+
+
+def _plan(config: StudyConfig) -> _Plan:
     run = config.run
-    space = config.space
     name = run.sampler.type
     assert name is not None
     sampler = make_sampler(
         name,
         run.sampler.kwargs,
-        space,
+        config.space,
         seed=run.seed,
         concurrency=config.concurrency,
         budget=run.max_trials or NO_BUDGET,
@@ -217,6 +220,22 @@ def _search(
     if not in_order and pruner is not None:
         raise ConfigError("run.mode: async cannot be used with a pruner; use generations")
     lag = _lag(run.lag, sampler, pruner) if in_order else config.concurrency - 1
+    return _Plan(name, sampler, pruner, lag, in_order)
+
+
+def _search(
+    config: StudyConfig,
+    store: RunStore,
+    evaluator: Evaluator,
+    judge: Evaluator | None,
+    plan: _Plan,
+    *,
+    workers: int | None,
+    progress: Progress | None,
+    make_executor: Callable[[Evaluator], Executor] | None,
+) -> Run:
+    run, space = config.run, config.space
+    name, sampler, pruner, lag, in_order = plan
     processes = available_cores() if workers is None else workers
     tally = Tally(run.run_id, run.max_trials, max(processes, 1))
     if progress is not None:

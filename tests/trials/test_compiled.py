@@ -264,8 +264,8 @@ def test_threads_share_a_small_cache() -> None:
     cache: dict[bytes, str] = {}
 
     def trimming(params: Any) -> str:
-        while len(cache) >= 40:
-            cache.pop(next(iter(cache), b""), None)
+        for oldest in list(cache)[:-40]:
+            cache.pop(oldest, None)
         return trial_key.__wrapped__(params)  # type: ignore[attr-defined,no-any-return]
 
     key = fastkey.Keyed(trimming, orjson.dumps, OPTIONS, cache, 50, 4_096, None)

@@ -262,10 +262,14 @@ class HigherFeatures:
         # not `base` itself: it holds these features, and what is in a circle is freed only when the collector comes by
         self._place = (base._market, f"{base.bars.timeframe}<{timeframe}")
         own, self.index = higher_bars(base.bars, timeframe)
-        self.bars = own.sealed()
         # The arrays of the higher bars live beside the base's in the same cache, under the base market's name.
         self.raw = Features(own, cache=base.cache)
         self.raw._market = f"{base._market}>{timeframe}"
+
+    @cached_property
+    def bars(self) -> Bars:
+        """The higher bars, read-only."""
+        return self.raw.bars.sealed()
 
     def get(self, name: str, **params: int) -> FloatArray:
         """The feature of the last closed higher bar at each base bar."""

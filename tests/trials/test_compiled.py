@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from genesis.diagnose.doctor import check_installation
@@ -105,7 +105,7 @@ def both(function: Any, cache: dict[bytes, str], *args: Any, **named: Any) -> li
 @example(params={"a": 0.12345678901, "b": 0.1234567891, "c": "0.12345678901"})
 @example(params={"a": "x" * 5_000})
 @example(params={"\ud800": 1})
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_every_answer_is_the_python_codes(function: Any, cache: dict[bytes, str], params: Any) -> None:
     """Key or error with its message and path, cold and warm, and the same entry in the cache, for any tree."""
     ours, defined = both(function, cache, params)
@@ -155,7 +155,7 @@ def step(value: float, steps: int) -> float:
     names=["b", "a", "", "ab"],
     texts=['"', "\\", "\x1f", "\x7f"],
 )
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_the_plainest_sets_are_written_as_defined(numbers: list[Any], names: list[str], texts: list[str]) -> None:
     """Floats of few decimals and their neighbours, integers of any size, names in any order."""
     params = {"numbers": numbers, "texts": (*texts, None), **{name: {name: numbers[:1]} for name in names}}

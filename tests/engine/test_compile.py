@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import stat
 import subprocess
@@ -52,6 +53,26 @@ def test_the_options_keep_the_arithmetic_exact():
     assert OPTIONS["fastmath"] is False
     assert OPTIONS["cache"] is True
     assert OPTIONS["nogil"] is True
+
+
+@pytest.mark.parametrize("collecting", [True, False])
+def test_the_collector_goes_on_as_it_was(collecting):
+    """It rests inside, whatever is raised there, and someone who had switched it off finds it off."""
+    seen = []
+
+    def work():
+        with engine_compile.collector_resting():
+            seen.append(gc.isenabled())
+            raise KeyError
+
+    before = gc.isenabled()
+    try:
+        (gc.enable if collecting else gc.disable)()
+        with pytest.raises(KeyError):
+            work()
+        assert (seen, gc.isenabled()) == ([False], collecting)
+    finally:
+        (gc.enable if before else gc.disable)()
 
 
 def test_the_stamp_names_every_file_of_the_folder(tmp_path):

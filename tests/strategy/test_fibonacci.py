@@ -432,10 +432,11 @@ def test_bars_are_counted_at_every_length(n, market):
     assert min(made.blocked.values()) >= 0
 
 
-def test_features_are_asked_for_again_when_a_period_changes(market):
+def test_what_is_held_is_made_again_for_other_periods_or_weights(market):
     """What is held from the last parameter set is used for the same periods and weights only."""
     features, strategy = Features(market(5, 500)), load_strategy("fibonacci")
-    for params in ({}, {"features": {"rsi_period": 5}}, {"model": {"bias": -0.9}}, {"htf": "none"}, {}):
+    bias, weight = {"model": {"bias": -0.9}}, {"model": {"weights": {"adx": 0.9}}}
+    for params in ({}, bias, weight, {}, {"features": {"rsi_period": 5}}, {"htf": "none"}, {}):
         made, alone = strategy.signals(params, features), strategy.signals(params, Features(features.bars))
         assert made.blocked == alone.blocked
         assert made.exit.tobytes() == alone.exit.tobytes()

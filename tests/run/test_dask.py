@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import subprocess
+import sys
+import time
 import warnings
 from pathlib import Path
 
 import pytest
 
 import genesis
-from genesis.run.dask import DaskExecutor
+from genesis.run.dask import DaskExecutor, _limited, _TooLongError
 from genesis.run.executors import SerialExecutor
 from genesis.trials.store import RunStore
 
@@ -118,3 +122,23 @@ def test_a_cluster_that_cannot_be_reached_is_said(monkeypatch):
         genesis.GenesisError, match=r"'tcp://nowhere:1' cannot be reached .*start it with: dask scheduler"
     ):
         DaskExecutor(None, "tcp://nowhere:1")
+
+
+def test_a_limit_that_did_not_strike_leaves_nothing_behind() -> None:
+    """After a trial within its limit the interpreter has nothing pending: in 3.11 a profiled call would never end."""
+    script = (
+        "import sys\nfrom genesis.run.dask import _limited\n"
+        "with _limited(60.0):\n    sum(range(1000))\n"
+        "sys.setprofile(lambda *_: None)\n(lambda: 1)()\nsys.setprofile(None)\nprint('free')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "free"
+
+
+def test_a_limit_that_strikes_late_is_raised_once_or_not_at_all() -> None:
+    """Whether time runs out just before or just after the end, nothing of it comes later."""
+    for seconds in (0.0, 0.0005, 0.001, 0.002) * 5:
+        with contextlib.suppress(_TooLongError), _limited(seconds):
+            time.sleep(0.001)
+        for _ in range(1_000):
+            pass

@@ -232,8 +232,8 @@ def _limited(seconds: float | None) -> Iterator[None]:
             try:
                 with turn:
                     ended.set()
-                # What was asked for and not raised yet comes at the next jump backwards. It is not taken back, since that
-                # leaves CPython looking for it for ever: slower, and in 3.11 a call under a profiler never ends.
+                # What was asked for and not raised yet comes at the next jump backwards. It is not taken back, since
+                # that leaves CPython looking for it for ever: slower, and in 3.11 a call under a profiler never ends.
                 for _ in range(100):
                     pass
             except _TooLongError:  # the trial ended in time after all

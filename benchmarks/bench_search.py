@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import argparse
 import platform
+import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -120,13 +122,13 @@ def optuna_face(n: int, trials: int) -> tuple[float, float]:
     return ours, theirs
 
 
-def main() -> None:
+def main(quick: bool = False, arguments: Sequence[str] = ()) -> None:
     """Print one table per face."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", default="100,1000,10000,100000")
+    parser.add_argument("--sizes", default="100,1000" if quick else "100,1000,10000,100000")
     parser.add_argument("--peers", default="optuna-tpe,rustuna-tpe")
     parser.add_argument("--no-face", action="store_true", help="leave out the plain Optuna study")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     check()
     sizes = [int(one) for one in args.sizes.split(",")]
     space = Space.from_spec(SPEC)
@@ -175,4 +177,4 @@ def grown(peer: str, space: Space, n: int) -> tuple[Any, float]:
 
 
 if __name__ == "__main__":
-    main()
+    main(arguments=sys.argv[1:])

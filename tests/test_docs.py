@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -50,3 +51,15 @@ def test_every_page_is_in_the_sites_navigation() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     missing = [p for p in (ROOT / "docs").rglob("*.md") if str(p.relative_to(ROOT / "docs")) not in navigation]
     assert not missing
+
+
+def test_every_benchmark_can_be_called_by_its_command() -> None:
+    """`python -m benchmarks` calls each one's `main(quick)`."""
+    found = sorted((ROOT / "benchmarks").glob("bench_*.py"))
+    assert len(found) >= 4
+    for path in found:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        (main,) = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "main"]
+        assert main.args.args, path.name
+        assert main.args.args[0].arg == "quick", path.name
+        assert len(main.args.args) - 1 <= len(main.args.defaults), path.name

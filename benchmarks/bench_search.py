@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import optuna
 
 from genesis.search import tpe_kernels as kernels
 from genesis.search.samplers import make_sampler
@@ -30,6 +31,7 @@ SPEC |= {f"i{i}": {"type": "int", "low": 0, "high": 20} for i in range(5)}
 SPEC |= {f"c{i}": {"type": "float", "low": -1.0, "high": 1.0} for i in range(3)}
 SPEC |= {f"k{i}": {"type": "categorical", "choices": ["a", "b", "c"]} for i in range(2)}
 PEER_LIMIT = {"optuna-tpe": 2_000, "rustuna-tpe": 10_000}
+FACE_LIMIT = 10_000
 
 
 def score(vectors: np.ndarray) -> np.ndarray:
@@ -90,10 +92,57 @@ def per_trial(sampler: Any, q: int, generations: int, first: int) -> tuple[float
     return float(np.percentile(asks, 10)) / q * 1e6, float(np.percentile(tells, 10)) / q * 1e6
 
 
-def optuna_face(n: int, trials: int) -> tuple[float, float]:
-    """Milliseconds a trial of a plain Optuna study with our sampler and with Optuna's own, 48 candidates, in turn."""
-    import optuna
+class Clocked(optuna.samplers.BaseSampler):
+    """A sampler that passes everything on and adds up the seconds spent in it."""
 
+    def __init__(self, sampler: optuna.samplers.BaseSampler) -> None:
+        self.sampler = sampler
+        self.seconds = 0.0
+
+    def _timed(self, method: str, *args: Any) -> Any:
+        start = time.process_time()
+        found = getattr(self.sampler, method)(*args)
+        self.seconds += time.process_time() - start
+        return found
+
+    def infer_relative_search_space(self, *args: Any) -> Any:
+        return self._timed("infer_relative_search_space", *args)
+
+    def sample_relative(self, *args: Any) -> Any:
+        return self._timed("sample_relative", *args)
+
+    def sample_independent(self, *args: Any) -> Any:
+        return self._timed("sample_independent", *args)
+
+    def before_trial(self, *args: Any) -> None:
+        self._timed("before_trial", *args)
+
+    def after_trial(self, *args: Any) -> None:
+        self._timed("after_trial", *args)
+
+
+class Idle(optuna.samplers.BaseSampler):
+    """Always the same point: what is left of a trial's time is Optuna's own."""
+
+    def __init__(self, space: dict[str, Any], point: dict[str, Any]) -> None:
+        self.space, self.point = space, point
+
+    def infer_relative_search_space(self, *_: Any) -> dict[str, Any]:
+        return self.space
+
+    def sample_relative(self, *_: Any) -> dict[str, Any]:
+        return self.point
+
+    def sample_independent(self, *_: Any) -> Any:
+        raise AssertionError("every parameter is relative")
+
+
+def optuna_face(n: int, trials: int) -> tuple[list[float], list[float]]:
+    """Milliseconds a trial (ask, 20 suggestions, tell) in a plain Optuna study, and those of them in the sampler.
+
+    Ours, Optuna's own (48 candidates both) and one that does nothing, in turn; lower deciles of processor time, since a
+    busy machine interrupts a trial of Optuna's sampler and not one of ours.
+    """
     from genesis.samplers import TPESampler
     from genesis.search.samplers import select_optuna_sampler
 
@@ -106,20 +155,32 @@ def optuna_face(n: int, trials: int) -> tuple[float, float]:
         optuna.trial.create_trial(params=space.decode(v), distributions=distributions, value=float(y))
         for v, y in zip(vectors, values, strict=True)
     ]
-    studies = []
-    for sampler in (TPESampler(seed=1, n_ei_candidates=48), select_optuna_sampler("tpe", seed=1)):
-        study = optuna.create_study(direction="maximize", sampler=sampler)
+    samplers = (
+        TPESampler(seed=1, n_ei_candidates=48),
+        select_optuna_sampler("tpe", seed=1),
+        Idle(distributions, history[0].params),
+    )
+    studies = [optuna.create_study(direction="maximize", sampler=Clocked(one)) for one in samplers]
+    whole: list[list[float]] = [[] for _ in samplers]
+    inside: list[list[float]] = [[] for _ in samplers]
+    for study in studies:
         study.add_trials(history)
-        study.tell(study.ask(distributions), 0.0)
-        studies.append((study, []))
-    for _ in range(trials):
-        for study, times in studies:
-            start = time.perf_counter()
+    for turn in range(trials + 2):
+        for study, times, own in zip(studies, whole, inside, strict=True):
+            sampler: Any = study.sampler
+            sampler.seconds = 0.0
+            start = time.process_time()
             trial = study.ask(distributions)
-            times.append(time.perf_counter() - start)
-            study.tell(trial, 0.0)
-    ours, theirs = (float(np.percentile(times, 10)) * 1e3 for _, times in studies)
-    return ours, theirs
+            asked = time.process_time()
+            value = float(score(space.encode(trial.params)[None])[0])
+            told = time.process_time()
+            study.tell(trial, value)
+            if turn >= 2:  # after the first has taken in the history
+                times.append(time.process_time() - told + asked - start)
+                own.append(sampler.seconds)
+    return [float(np.percentile(one, 10)) * 1e3 for one in whole], [
+        float(np.percentile(one, 10)) * 1e3 for one in inside
+    ]
 
 
 def main(quick: bool = False, arguments: Sequence[str] = ()) -> None:
@@ -128,9 +189,13 @@ def main(quick: bool = False, arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--sizes", default="100,1000" if quick else "100,1000,10000,100000")
     parser.add_argument("--peers", default="optuna-tpe,rustuna-tpe")
     parser.add_argument("--no-face", action="store_true", help="leave out the plain Optuna study")
+    parser.add_argument("--face", action="store_true", help="the plain Optuna study only")
     args = parser.parse_args(arguments)
     check()
     sizes = [int(one) for one in args.sizes.split(",")]
+    if args.face:
+        face([one for one in sizes if one <= FACE_LIMIT])
+        return
     space = Space.from_spec(SPEC)
     print(f"machine: {platform.processor() or platform.machine()}, Python {platform.python_version()}; 20 parameters")
     print("| sampler | q | told | ask µs | tell µs | history told in s |\n|---|---|---|---|---|---|")
@@ -159,11 +224,21 @@ def main(quick: bool = False, arguments: Sequence[str] = ()) -> None:
             ratio = f" ({ask / base[n]:.0f}×)" if n in base else ""
             print(f"| {peer} | 1 | {n:,} | {ask:.0f}{ratio} | {tell:.0f} | {loading:.3f} |", flush=True)
     if not args.no_face:
-        print("\nThrough a plain Optuna study, 48 candidates, ms an ask:\n\n| told | ours | Optuna's | ratio |")
-        print("|---|---|---|---|")
-        for n in [one for one in sizes if one <= PEER_LIMIT["optuna-tpe"]]:
-            ours, theirs = optuna_face(n, 15)
-            print(f"| {n:,} | {ours:.2f} | {theirs:.1f} | {theirs / ours:.0f}× |", flush=True)
+        face([one for one in sizes if one <= FACE_LIMIT])
+
+
+def face(sizes: Sequence[int]) -> None:
+    """Print what a trial costs in a plain Optuna study."""
+    print("\nA trial (ask, 20 suggestions, tell) in a plain Optuna study, 48 candidates, ms of CPU:\n")
+    print("| told | ours | Optuna's TPE | ratio | in our sampler | in Optuna's | ratio | Optuna with an idle sampler |")
+    print("|---|---|---|---|---|---|---|---|")
+    for n in sizes:
+        (ours, theirs, idle), (own, their_own, _) = optuna_face(n, 40 if n <= 2_000 else 10)
+        print(
+            f"| {n:,} | {ours:.3f} | {theirs:.1f} | {theirs / ours:.0f}× | {own:.3f} | {their_own:.1f} "
+            f"| {their_own / own:.0f}× | {idle:.3f} |",
+            flush=True,
+        )
 
 
 def grown(peer: str, space: Space, n: int) -> tuple[Any, float]:

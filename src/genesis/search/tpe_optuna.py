@@ -111,8 +111,8 @@ class TPESampler(BaseSampler):
         with self._lock:
             history = self._sync(study)
             if self._group:
-                return {name: dist for sub in history.groups for name, dist in sub.items() if not dist.single()}
-            return history.common()
+                return {name: dist for sub in history.groups for name, dist in sub.items() if name in history.wide}
+            return dict(history.common)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -146,15 +146,11 @@ class TPESampler(BaseSampler):
 
     def _draw(self, history: _History, trial: FrozenTrial, space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
         fit = history.fit(space, self._options)
-        liars = fit.running(history, trial.number) if self._options.constant_liar else np.empty((0, len(space)))
+        liars = fit.running(history, trial.number) if self._options.constant_liar else []
         fit.model.refresh(len(liars), good=fit.good(history))
-        if len(liars):
-            fit.model.lie(fit.cells.model(liars))
-        values = fit.cells.values(fit.model.draw(self._state, 1, liar=False)[:, 0])[0]
-        return {
-            name: dist.to_external_repr(float(min(value, dist.high)) if hasattr(dist, "high") else float(value))
-            for (name, dist), value in zip(space.items(), values, strict=True)
-        }
+        if liars:
+            fit.model.lie(fit.cells.model(np.array(liars, dtype=np.float64)))
+        return fit.params(fit.model.draw(self._state, 1, liar=False)[:, 0])
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Nothing to prepare."""
@@ -176,6 +172,8 @@ class TPESampler(BaseSampler):
 
 def _violation(trial: FrozenTrial) -> float:
     attrs = trial.system_attrs
+    if not attrs:
+        return 0.0
     found = list(attrs.get(_CONSTRAINTS) or ())
     found += [value for key, value in attrs.items() if key.startswith(_CONSTRAINTS + ":")]
     return float(sum(value for value in found if value > 0))
@@ -194,8 +192,10 @@ class _History:
         self.groups: list[dict[str, BaseDistribution]] = []
         self.best: list[int] = []
         self._read = 0
-        self._common: dict[str, BaseDistribution] | None = None
-        self._searched: dict[str, BaseDistribution] = {}
+        self.common: dict[str, BaseDistribution] = {}
+        self.wide: set[str] = set()
+        self._last: list[FrozenTrial] | None = None
+        self._shared: dict[str, BaseDistribution] | None = None
         self._shapes: set[frozenset[str]] = set()
         self._fits: dict[tuple[str, ...], list[_Fit]] = {}
 
@@ -206,6 +206,9 @@ class _History:
         what it lacks stays as it was.
         """
         trials = study._get_trials(deepcopy=False, use_cache=True)
+        if trials is self._last:
+            return
+        self._last = trials
         seen = [number for number in sorted(self.open) if number < len(trials)]
         fresh = [trials[number] for number in seen] + trials[self._read :]
         self._read = max(self._read, len(trials))
@@ -262,16 +265,16 @@ class _History:
         return np.array(out, dtype=np.int64)
 
     def _narrow(self, distributions: Mapping[str, BaseDistribution]) -> None:
-        if self._common is None:
-            self._common = dict(sorted(distributions.items()))
-            changed = True
+        """Keep `common`, the parameters that every finished trial has with one distribution, in order of their names,
+        and `groups`, the sets that appear together; both without those of a single value (not in `wide`)."""
+        if self._shared is None:
+            self._shared = dict(sorted(distributions.items()))
+            self.common = {name: dist for name, dist in self._shared.items() if not dist.single()}
         else:
-            gone = [n for n, d in self._common.items() if n not in distributions or distributions[n] != d]
+            gone = [n for n, d in self._shared.items() if n not in distributions or not _same(distributions[n], d)]
             for name in gone:
-                del self._common[name]
-            changed = bool(gone)
-        if changed:
-            self._searched = {name: dist for name, dist in self._common.items() if not dist.single()}
+                del self._shared[name]
+                self.common.pop(name, None)
         shape = frozenset(distributions)
         if shape in self._shapes:
             return
@@ -283,10 +286,7 @@ class _History:
             left -= set(sub)
         groups.append({n: distributions[n] for n in sorted(left)})
         self.groups = [sub for sub in groups if sub]
-
-    def common(self) -> dict[str, BaseDistribution]:
-        """The parameters that every finished trial has, with one distribution, in order of their names."""
-        return dict(self._searched)
+        self.wide = {name for sub in self.groups for name, dist in sub.items() if not dist.single()}
 
     def fit(self, space: Mapping[str, BaseDistribution], options: TpeOptions) -> _Fit:
         """The model of a search space, up to date."""
@@ -301,6 +301,11 @@ class _History:
             self._fits.setdefault(names, []).append(fit)
         fit.update(self)
         return fit
+
+
+def _same(one: BaseDistribution, other: BaseDistribution) -> bool:
+    """Optuna's `==`, which takes long for choices; those it takes for equal have equal attributes nearly always."""
+    return one is other or (type(one) is type(other) and one.__dict__ == other.__dict__) or one == other
 
 
 class _Fit:
@@ -319,16 +324,29 @@ class _Fit:
         for name, dist in self.space.items():
             if name not in params:
                 return None
-            try:
-                value = dist.to_internal_repr(params[name])
-            except ValueError:
-                return None
+            value = params[name]
+            if type(value) is not float or isinstance(dist, CategoricalDistribution):
+                try:
+                    value = dist.to_internal_repr(value)
+                except ValueError:
+                    return None
             if not isinstance(dist, CategoricalDistribution):
                 assert isinstance(dist, FloatDistribution | IntDistribution)
                 if not dist.low <= value <= dist.high:
                     return None
             row.append(value)
         return row
+
+    def params(self, model: FloatArray) -> dict[str, Any]:
+        """One point in model coordinates, `[1, d]`, as parameters."""
+        found: dict[str, Any] = {}
+        for (name, dist), value in zip(self.space.items(), self.cells.values(model)[0].tolist(), strict=True):
+            if isinstance(dist, CategoricalDistribution):
+                found[name] = dist.choices[int(value)]
+            else:
+                assert isinstance(dist, FloatDistribution | IntDistribution)
+                found[name] = dist.to_external_repr(min(value, dist.high))
+        return found
 
     def update(self, history: _History) -> None:
         """Take in the trials that finished since."""
@@ -346,7 +364,7 @@ class _Fit:
             losses = np.array([loss for _, loss in ranks])
             self.model.tell(self.cells.model(np.array(rows, dtype=np.float64)), classes, losses)
 
-    def running(self, history: _History, number: int) -> FloatArray:
+    def running(self, history: _History, number: int) -> list[list[float]]:
         """Points of the other running trials, as far as they are known."""
         rows: list[list[float]] = []
         for other, trial in history.open.items():
@@ -354,7 +372,7 @@ class _Fit:
                 row = self._row({**history.asked.get(other, {}), **trial.params})
                 if row is not None:
                     rows.append(row)
-        return np.array(rows, dtype=np.float64).reshape(-1, self.cells.d)
+        return rows
 
     def good(self, history: _History) -> IntArray | None:
         """The good rows with several objectives; None leaves it to the model."""

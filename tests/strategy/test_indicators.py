@@ -8,7 +8,7 @@ import talib
 
 from genesis.strategy.feature_table import TABLE
 from genesis.strategy.features import Features
-from genesis.strategy.indicators import percentile_rank, percentile_rank_long
+from genesis.strategy.ranks import percentile_rank, percentile_rank_long
 
 
 def same(ours, theirs):
@@ -90,6 +90,37 @@ def test_percentile_rank_counts_the_window(window, market):
         expected[i] = np.mean(x[i - window + 1 : i + 1] <= x[i])
     assert np.array_equal(percentile_rank(x, window, 9), expected, equal_nan=True)
     assert np.array_equal(percentile_rank_long(x, window, 9), expected, equal_nan=True)
+
+
+def _ranks_by_hand(x, window, first):
+    expected = np.full(len(x), np.nan)
+    for i in range(first + window - 1, len(x)):
+        expected[i] = np.mean(x[i - window + 1 : i + 1] <= x[i])
+    return expected
+
+
+@pytest.mark.parametrize("n", [1, 30, 1023, 1024, 1025, 2600])
+@pytest.mark.parametrize(
+    "values",
+    [
+        lambda rng, n: rng.normal(size=n),
+        lambda rng, n: np.round(rng.normal(size=n), 1),
+        lambda rng, n: np.exp(50.0 * rng.normal(size=n)),
+        lambda rng, n: rng.choice([-0.0, 0.0, 5e-324, -5e-324, 1.0], n),
+        lambda rng, n: rng.choice([-np.inf, -1e308, 3.0, np.nextafter(3.0, 4.0), 1e308, np.inf], n),
+        lambda rng, n: 7.0 + 1e-13 * rng.integers(0, 50, n),
+    ],
+    ids=["normal", "tied", "wide", "zeros", "endless", "near"],
+)
+def test_percentile_rank_is_exact_whatever_the_values(n, values):
+    """Ties, both zeros, infinities and values nearer than a key can tell are counted as floats compare."""
+    rng = np.random.default_rng(n)
+    for window in (1, 2, 8, 9, 10, 100):
+        x = values(rng, n)
+        first = min(3, n)
+        x[:first] = np.nan
+        expected = _ranks_by_hand(x, window, first)
+        assert np.array_equal(percentile_rank(x, window, first), expected, equal_nan=True), window
 
 
 def twin_swing_high(high, left, right):

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from genesis.strategy import fib_levels as fl
 from genesis.strategy import indicators as ind
+from genesis.strategy import ranks
 from genesis.types import FloatArray
 
 if TYPE_CHECKING:
     from genesis.strategy.features import Features
 
-LONG_WINDOW = 600  # measured: where a Fenwick tree overtakes counting the window
+LONG_WINDOW = 1_500  # measured: where a Fenwick tree overtakes counting the window
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ def _atr_ratio(f: Features, period: int, slow: int) -> FloatArray:
 
 @_feature("share of the last `window` average true ranges at or below this one, 0..1", period=14, window=100)
 def _atr_percentile(f: Features, period: int, window: int) -> FloatArray:
-    rank = ind.percentile_rank if window <= LONG_WINDOW else ind.percentile_rank_long
+    rank = ranks.percentile_rank if window <= LONG_WINDOW else ranks.percentile_rank_long
     return rank(f.fetch("atr", period), window, period)
 
 

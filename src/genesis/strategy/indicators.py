@@ -245,64 +245,6 @@ def obv(close: FloatArray, volume: FloatArray) -> FloatArray:
 
 
 @jit
-def percentile_rank(x: FloatArray, window: int, first: int) -> FloatArray:
-    """Share of the last `window` values (this one included) that are at or below this one, in 0..1.
-
-    `first` is the index of x's first known value; the rank is known from `first + window - 1` on. Counting the
-    window beats keeping it sorted up to a few hundred bars, being branch-free; `percentile_rank_long` takes over.
-    """
-    n = x.shape[0]
-    out = np.full(n, np.nan)
-    for i in range(first + window - 1, n):
-        recent = x[i - window + 1 : i + 1]  # indices from 0 on: only then is the count vectorised (measured: 6 times)
-        now = x[i]
-        below = 0
-        for j in range(window):
-            below += recent[j] <= now
-        out[i] = below / window
-    return out
-
-
-@jit
-def percentile_rank_long(x: FloatArray, window: int, first: int) -> FloatArray:
-    """The same numbers as `percentile_rank` for long windows: a Fenwick tree over the values' order, O(n log n).
-
-    The order is taken over all values at once, and that cannot leak the future: a count depends only on how the
-    values inside the window compare with each other.
-    """
-    n = x.shape[0]
-    out = np.full(n, np.nan)
-    if n - first < window:
-        return out
-    order = np.argsort(x[first:])
-    rank = np.empty(n - first, dtype=np.int64)
-    at = 0
-    for k in range(order.shape[0]):
-        if k == 0 or x[first + order[k]] != x[first + order[k - 1]]:
-            at = k + 1
-        rank[order[k]] = at
-    tree = np.zeros(n - first + 1, dtype=np.int64)
-    for i in range(n - first):
-        j = rank[i]
-        while j < tree.shape[0]:
-            tree[j] += 1
-            j += j & -j
-        if i >= window:
-            j = rank[i - window]
-            while j < tree.shape[0]:
-                tree[j] -= 1
-                j += j & -j
-        if i >= window - 1:
-            below = 0
-            j = rank[i]
-            while j > 0:
-                below += tree[j]
-                j -= j & -j
-            out[first + i] = below / window
-    return out
-
-
-@jit
 def gap(x: FloatArray, level: FloatArray) -> FloatArray:
     """x against a level as a fraction: 0.02 is two per cent above."""
     out = np.empty_like(x)

@@ -75,7 +75,7 @@ def test_a_batch_counts_the_new(guard: NoDupeGuard) -> None:
 
 def test_a_batch_longer_than_one_statement(guard: NoDupeGuard, monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches are cut into statements inside one transaction; the answers do not show it."""
-    monkeypatch.setattr("genesis.trials.guard._JSON_CHUNK", 7)
+    monkeypatch.setattr("genesis.trials.signatures.JSON_CHUNK", 7)
     assert guard.add_batch(SIGS[:50]) == 50
     assert guard.add_batch(SIGS[:60]) == 10
     assert guard.seen_batch(SIGS[55:65]) == {sig: position < 60 for position, sig in enumerate(SIGS[55:65], 55)}

@@ -24,6 +24,8 @@ import orjson
 import psutil
 
 from genesis.errors import StoreError
+from genesis.trials.front import Front, worth_reading
+from genesis.trials.signatures import as_json, listed, parts, row_of, sig_of
 from genesis.trials.sqlite import Database
 
 _KIND = 0x47_4E_53_47  # "GNSG", SQLite's application_id
@@ -38,10 +40,7 @@ _SCHEMA = (
 _ADD = "ON CONFLICT (sig) DO UPDATE SET owner=0 WHERE owner<>0"
 _FROM_JSON = "SELECT value FROM json_each(?)"
 _SEEN = "SELECT 1 FROM signatures WHERE sig=?"
-_JSON_CHUNK = 50_000  # signatures a statement; SQLite limits a text to 1e9 bytes and memory is dearer
 _START_SLACK = 2.0  # seconds; the kernel reports a start in ticks since a boot time that drifts
-
-_Row = str | bytes
 
 
 class NoDupeGuard:
@@ -66,34 +65,43 @@ class NoDupeGuard:
         self._lease = lease_seconds
         self._database = Database(path, schema=_SCHEMA, kind=_KIND, busy_seconds=busy_seconds)
         self._owner = (0, 0)  # (pid, id), of the process that last claimed through this object
+        self._asked = 0  # signatures looked up in the file since it was last read
+        with self._database.errors():
+            self._front = Front.of_empty(self._database.connection())
 
     def add(self, sig: str) -> bool:
         """Mark as tried; True the first time. Confirms a claim, whoever holds it."""
         with self._database.errors():
-            found = self._database.connection().execute(
+            db = self._database.connection()
+            changes = db.execute(
                 f"INSERT INTO signatures (sig) VALUES (?) {_ADD}",  # noqa: S608 - a constant
-                (_row(sig),),
-            )
-            return found.rowcount == 1
+                (row_of(sig),),
+            ).rowcount
+        if (front := self._front) is not None:
+            front.added(db, [sig], changes)
+        return changes == 1
 
     def add_batch(self, sigs: Iterable[str]) -> int:
         """Mark all as tried in one transaction; how many were new (repeats inside the batch count once)."""
-        given = _listed(sigs)
+        given = listed(sigs)
         with self._database.transaction() as db:
             before = db.total_changes
-            for part in _parts(given):
-                text = _json(part)
+            for part in parts(given):
+                text = as_json(part)
                 if text is None:
                     db.executemany(
                         f"INSERT INTO signatures (sig) VALUES (?) {_ADD}",  # noqa: S608 - a constant
-                        [(_row(sig),) for sig in part],
+                        [(row_of(sig),) for sig in part],
                     )
                 else:  # sorted, so that neighbours share a page
                     db.execute(
                         f"INSERT INTO signatures (sig) {_FROM_JSON} WHERE true ORDER BY value {_ADD}",
                         (text,),
                     )
-            return db.total_changes - before
+            changes = db.total_changes - before
+        if (front := self._front) is not None:
+            front.added(db, given, changes)
+        return changes
 
     def seen(self, sig: str) -> bool:
         """True if it was added or is claimed."""
@@ -101,38 +109,55 @@ class NoDupeGuard:
             return self._database.connection().execute(_SEEN, (sig,)).fetchone() is not None
         except (sqlite3.Error, UnicodeEncodeError):
             with self._database.errors():
-                return self._database.connection().execute(_SEEN, (_row(sig),)).fetchone() is not None
+                return self._database.connection().execute(_SEEN, (row_of(sig),)).fetchone() is not None
 
     def seen_batch(self, sigs: Iterable[str]) -> dict[str, bool]:
-        """`seen` for each, as of one moment per 50,000."""
-        given = _listed(sigs)
-        answers = dict.fromkeys(given, False)
+        """`seen` for each, as of one moment per 50,000.
+
+        Answered from memory (32 MiB at most) while nobody else writes, otherwise by the file.
+        """
+        given = listed(sigs)
         with self._database.errors():
             db = self._database.connection()
-            for part in _parts(given):
-                text = _json(part)
-                if text is None:
-                    answers.update((sig, db.execute(_SEEN, (_row(sig),)).fetchone() is not None) for sig in part)
-                    continue
-                # Positions instead of texts come back, as one JSON array: half the time of a row each. Asking in order,
-                # by `IN` and signature by signature was measured to be no faster, 1.5 and 6 times slower.
-                (positions,) = db.execute(
-                    "SELECT json_group_array(j.key) FROM json_each(?) j CROSS JOIN signatures s ON s.sig=j.value",
-                    (text,),
-                ).fetchone()
-                found = orjson.loads(positions)
-                if len(found) == len(part):
-                    answers.update(dict.fromkeys(part, True))
-                    continue
-                for position in found:
-                    answers[part[position]] = True
+            front = self._front
+            if front is not None and front.belongs(db):
+                if front.serves(db):
+                    answers = front.answers(given)
+                    if answers is not None:
+                        return answers
+                else:
+                    self._front = None
+            answers = self._looked_up(db, given)
+            self._asked += len(given)
+            if worth_reading(db, self._asked):
+                self._asked = 0
+                self._front = Front.read(db)
+        return answers
+
+    def _looked_up(self, db: sqlite3.Connection, given: list[str]) -> dict[str, bool]:
+        answers = dict.fromkeys(given, False)
+        for part in parts(given):
+            text = as_json(part)
+            if text is None:
+                answers.update((sig, db.execute(_SEEN, (row_of(sig),)).fetchone() is not None) for sig in part)
+                continue
+            # Positions instead of texts come back, as one JSON array: half the time of a row each. Asking in order,
+            # by `IN` and signature by signature was measured to be no faster, 1.5 and 6 times slower.
+            (positions,) = db.execute(
+                "SELECT json_group_array(j.key) FROM json_each(?) j CROSS JOIN signatures s ON s.sig=j.value",
+                (text,),
+            ).fetchone()
+            answers.update(dict.fromkeys(map(part.__getitem__, orjson.loads(positions)), True))
         return answers
 
     def remove(self, sig: str) -> bool:
         """Forget it, added or claimed; True if it was there."""
         with self._database.errors():
-            found = self._database.connection().execute("DELETE FROM signatures WHERE sig=?", (_row(sig),))
-            return found.rowcount == 1
+            db = self._database.connection()
+            changes = db.execute("DELETE FROM signatures WHERE sig=?", (row_of(sig),)).rowcount
+        if (front := self._front) is not None:
+            front.removed(db, sig, changes)
+        return changes == 1
 
     def claim(self, sig: str) -> bool:
         """True if nobody has added or claimed it: it is now this process's to try. Takes over a dead one's claim."""
@@ -140,13 +165,14 @@ class NoDupeGuard:
 
     def claim_batch(self, sigs: Iterable[str]) -> list[str]:
         """Those of `sigs` that are now this process's to try, in order, claimed in one transaction."""
-        given = _listed(sigs)
+        given = listed(sigs)
         with self._database.transaction() as db:
+            before = db.total_changes
             owner = self._owner_id(db)
             mine: list[str] = []
             stale: dict[int, bool] = {}
             for sig in dict.fromkeys(given):
-                row = _row(sig)
+                row = row_of(sig)
                 if db.execute("INSERT OR IGNORE INTO signatures VALUES (?,?)", (row, owner)).rowcount == 1:
                     mine.append(sig)
                     continue
@@ -159,6 +185,9 @@ class NoDupeGuard:
                     db.execute("UPDATE signatures SET owner=? WHERE sig=?", (owner, row))
                     mine.append(sig)
             db.execute("UPDATE owners SET last_claim=?, left=0 WHERE id=?", (time.time(), owner))
+            changes = db.total_changes - before
+        if (front := self._front) is not None:
+            front.added(db, given, changes)
         if self._owner[0] != os.getpid():
             self._owner = (os.getpid(), owner)
             # Runs when this object goes and when the process ends in order, also a multiprocessing child, which
@@ -172,10 +201,11 @@ class NoDupeGuard:
         if pid != os.getpid():
             return False
         with self._database.errors():
-            found = self._database.connection().execute(
-                "DELETE FROM signatures WHERE sig=? AND owner=?", (_row(sig), owner)
-            )
-            return found.rowcount == 1
+            db = self._database.connection()
+            changes = db.execute("DELETE FROM signatures WHERE sig=? AND owner=?", (row_of(sig), owner)).rowcount
+        if changes and (front := self._front) is not None:
+            front.removed(db, sig, changes)
+        return changes == 1
 
     def recover(self) -> int:
         """Free every claim whose process is gone, in whatever way; how many there were."""
@@ -188,7 +218,7 @@ class NoDupeGuard:
         """Signatures claimed and not yet added."""
         with self._database.errors():
             rows = self._database.connection().execute("SELECT sig FROM signatures WHERE owner<>0 ORDER BY sig")
-            return [_sig(row) for (row,) in rows]
+            return [sig_of(row) for (row,) in rows]
 
     def pragmas(self) -> dict[str, int | str]:
         """The settings this thread's connection runs with, read back from SQLite."""
@@ -200,6 +230,7 @@ class NoDupeGuard:
         if pid == os.getpid():
             _leave(self._database.path, owner)
         self._database.close()
+        self._front = None
 
     def __len__(self) -> int:
         with self._database.errors():
@@ -260,44 +291,3 @@ def _leave(path: Path, owner: int) -> None:
     # A courtesy at the end of a process: if it cannot be written, the claims count as those of a crashed one.
     with suppress(sqlite3.Error), closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as db, db:
         db.execute("UPDATE owners SET left=1 WHERE id=?", (owner,))
-
-
-def _listed(sigs: Iterable[str]) -> list[str]:
-    if isinstance(sigs, str):
-        raise StoreError(f"signatures: one text came ({sigs!r}); give a list of them")
-    return list(sigs)
-
-
-def _parts(sigs: list[str]) -> Iterable[list[str]]:
-    return (sigs[start : start + _JSON_CHUNK] for start in range(0, len(sigs), _JSON_CHUNK))
-
-
-def _row(sig: str) -> _Row:
-    """What is stored: the text, or its bytes where UTF-8 cannot hold it (a lone surrogate)."""
-    if not isinstance(sig, str):
-        raise StoreError(f"a signature is text; {type(sig).__name__} came ({sig!r})")
-    try:
-        sig.encode()
-    except UnicodeEncodeError:
-        return sig.encode("utf-8", "surrogatepass")
-    return sig
-
-
-def _sig(row: _Row) -> str:
-    return row if isinstance(row, str) else row.decode("utf-8", "surrogatepass")
-
-
-def _json(sigs: list[str]) -> str | None:
-    """The batch as one JSON text; None if some signature is not stored as text."""
-    try:
-        raw = orjson.dumps(sigs)
-    except TypeError:
-        for sig in sigs:
-            _row(sig)  # says which is no text
-        return None
-    if b"\\u0000" in raw:  # SQLite's JSON ends a text there
-        return None
-    if set(map(type, sigs)) != {str}:  # orjson also writes numbers
-        for sig in sigs:
-            _row(sig)
-    return raw.decode()

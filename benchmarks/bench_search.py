@@ -22,9 +22,11 @@ import numpy as np
 import optuna
 
 from genesis.search import tpe_kernels as kernels
+from genesis.search import tpe_mixtures as mixtures
 from genesis.search.samplers import make_sampler
 from genesis.search.space import Space
-from genesis.search.tpe import TpeModel, ramp
+from genesis.search.tpe import TpeModel
+from genesis.search.tpe_mixtures import ramp
 
 SPEC: dict[str, Any] = {f"f{i}": {"type": "float", "low": 0.0, "high": 1.0, "step": 0.05} for i in range(10)}
 SPEC |= {f"i{i}": {"type": "int", "low": 0, "high": 20} for i in range(5)}
@@ -58,11 +60,12 @@ def check() -> None:
         ours.append(
             kernels.log_density(
                 x, model.group_columns, model.kind, model.start, model.edge_start, model.middles,
-                bad.table, bad.mu, bad.inv, bad.base[0], bad.n[0], work,
+                bad.table, bad.lines, bad.base[0], bad.at[0], bad.n[0], work,
             )
         )  # fmt: skip
-        sigma = np.sqrt(0.5) / bad.inv[:, : bad.n[0]]
-        mean = bad.mu[:, : bad.n[0]]
+        slots = slice(bad.at[0], bad.at[0] + bad.n[0])
+        sigma = np.sqrt(0.5) / bad.lines[mixtures.INVERSE, :, slots]
+        mean = bad.lines[mixtures.MIDDLE, :, slots]
         cut = stats.norm.cdf(1, mean, sigma) - stats.norm.cdf(0, mean, sigma)
         plain.append(np.log((weights * (stats.norm.pdf(x[:, None], mean, sigma) / cut).prod(axis=0)).sum()))
     gap = np.array(ours) - np.array(plain)

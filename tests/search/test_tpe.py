@@ -13,7 +13,8 @@ from genesis.search import tpe_kernels as kernels
 from genesis.search.cells import Cells
 from genesis.search.proposals import generation_seed
 from genesis.search.space import Space
-from genesis.search.tpe import TpeModel, TpeOptions, TpeSampler, ramp, rank_weights
+from genesis.search.tpe import TpeModel, TpeOptions, TpeSampler, rank_weights
+from genesis.search.tpe_mixtures import ramp
 
 SPEC = {
     "line": {"type": "float", "low": -2.0, "high": 3.0},
@@ -84,7 +85,7 @@ def test_the_density_agrees_with_its_definition(n: int, seed: int) -> None:
         ours.append(
             kernels.log_density(
                 point, model.group_columns, model.kind, model.start, model.edge_start, model.middles,
-                bad.table, bad.mu, bad.inv, bad.base[0], bad.n[0], work,
+                bad.table, bad.lines, bad.base[0], bad.at[0], bad.n[0], work,
             )
         )  # fmt: skip
         twin.append(_twin(cells, model.rows, weights, point))

@@ -18,13 +18,15 @@ import numpy as np
 
 from genesis.errors import ConfigError
 from genesis.search import tpe_kernels as kernels
+from genesis.search import tpe_mixtures as mixtures
 from genesis.search.cells import Cells, Group, SpaceLike
 from genesis.search.proposals import Proposals, generation_seed, rank_classes
 from genesis.search.quasi import quasi_points
 from genesis.types import FloatArray, Int8Array, IntArray
 
-MOST_GOOD = 25
+MOST_GOOD = mixtures.MOST_GOOD
 MOST_TABLED = 128
+_DRIFT = 192  # slots by which the bad mixture's kernels can move on before they are moved back
 _RULE_CANDIDATES = 24
 
 
@@ -60,13 +62,16 @@ class _Mixture:
 
     def __init__(self, model: TpeModel, room: int) -> None:
         d, groups = model.cells.d, len(model.groups)
-        self.table = np.zeros((max(model.table_rows, 1), room), dtype=np.float32)
-        self.mu = np.zeros((d, room))
-        self.inv = np.ones((d, room))
+        self.table = np.zeros((len(model.prior), room), dtype=np.float32)
+        self.lines = np.ones((5, d, room))
         self.base = np.zeros((groups, room))
         self.cumulative = np.zeros((groups, room))
         self.small = np.zeros((3, len(model.middles)))  # per cell: log mass and norm of the least bandwidth, and it
-        self.n: IntArray = np.zeros(groups, dtype=np.int64)
+        self.n: IntArray = np.zeros(groups, dtype=np.int64)  # kernels, the prior and liars included
+        self.at: IntArray = np.zeros(groups, dtype=np.int64)  # the first one's slot
+        self.held: IntArray = np.zeros(groups, dtype=np.int64)  # observations
+        self.ids: IntArray = np.zeros((groups, room), dtype=np.int64)
+        self.order: IntArray = np.zeros((d, room), dtype=np.int64)
         self.room = room
 
 
@@ -88,7 +93,8 @@ class TpeModel:
         self.best: list[tuple[int, float, int]] = []
         self._active: list[_Growing] = [_Growing() for _ in self.groups]
         self._good = _Mixture(self, MOST_GOOD + 1)
-        self._bad = _Mixture(self, options.bad_kernels + 1)
+        self._bad = _Mixture(self, options.bad_kernels + 1 + _DRIFT)
+        self._known: list[tuple[bytes, bool] | None] = [None] * len(self.groups)
 
     def _geometry(self) -> None:
         cells = self.cells
@@ -108,28 +114,37 @@ class TpeModel:
                 continue
             even = not cells.log[j] or m == 1
             if cells.categorical[j]:
-                self.kind[j] = kernels.CATEGORICAL
+                self.kind[j] = mixtures.CATEGORICAL
             elif m > MOST_TABLED:
-                self.kind[j] = kernels.FINE
+                self.kind[j] = mixtures.FINE
             else:
-                self.kind[j] = kernels.TABLED if even else kernels.LOG_TABLED
+                self.kind[j] = mixtures.TABLED if even else mixtures.LOG_TABLED
             self.edge_start[j] = at
             edges.append(cells.edges[j])
             middles.append(np.append(cells.middles[j], 0.0))
             at += m + 1
-            if self.kind[j] != kernels.FINE:
+            if self.kind[j] != mixtures.FINE:
                 self.start[j] = rows
                 rows += m
-            if self.kind[j] == kernels.TABLED:
+            if self.kind[j] == mixtures.TABLED:
                 if m not in distances:
                     distances[m] = used
-                    blocks += [kernels.distance_table(m).ravel(), kernels.norm_table(m).ravel()]
+                    blocks += [mixtures.distance_table(m).ravel(), mixtures.norm_table(m).ravel()]
                     used += 2 * (m + 1) * m
                 self.distance_start[j] = distances[m]
-        self.table_rows = rows
         self.edges = np.concatenate(edges) if edges else np.zeros(1)
         self.middles = np.concatenate(middles) if middles else np.zeros(1)
         self.distance = np.concatenate(blocks) if blocks else np.zeros(1)
+        self.prior = np.zeros((max(rows, 1), 1), dtype=np.float32)
+        for j in range(d):
+            mixtures.put_prior(j, self.kind, cells.count, self.start, self.edges, self.edge_start, self.prior)
+        self.prior = self.prior[:, 0].copy()
+        self.small_start = self.edge_start.copy()
+        for group in self.groups:  # columns of one group and as many cells share what the least bandwidth gives
+            same: dict[int, int] = {}
+            for j in group.columns:
+                if self.kind[j] == mixtures.TABLED:
+                    self.small_start[j] = same.setdefault(int(cells.count[j]), int(self.edge_start[j]))
         self.group_columns = np.array([j for group in self.groups for j in group.columns], dtype=np.int64)
         self.group_start = np.cumsum([0] + [len(group.columns) for group in self.groups]).astype(np.int64)
         self.group_parent = np.array([group.parent for group in self.groups], dtype=np.int64)
@@ -173,40 +188,43 @@ class TpeModel:
         most = self.options.bad_kernels
         if self.groups[g].parent < 0:
             total = self.n
-            first = max(0, self.n - most - len(good))
-            fresh = np.ones(self.n - first, dtype=np.bool_)
-            fresh[good[good >= first] - first] = False
-            index = np.flatnonzero(fresh)[-most:] + first
+            index = mixtures.others(total, good, most)
         else:
             total = self._active[g].n
             last = self._active[g].array[max(0, total - most - len(good)) : total]
             index = last[~np.isin(last, good, assume_unique=True)][-most:]
-        return index, ramp(total - len(good), len(index))
+        return index, mixtures.ramp(total - len(good), len(index))
 
     def refresh(self, liars: int, *, good: IntArray | None = None) -> None:
         """Build both mixtures from the history, with room for `liars` more bad kernels.
 
         Good points weigh by rank; those given as `good` (a front, which has no order) weigh the same.
         """
-        if self._bad.room < self.options.bad_kernels + 1 + liars:
-            self._bad = _Mixture(self, self.options.bad_kernels + 1 + liars)
-        weigh = np.ones if good is not None else rank_weights
+        if self._bad.room < self.options.bad_kernels + 1 + liars + _DRIFT:
+            self._bad = _Mixture(self, self.options.bad_kernels + 1 + liars + _DRIFT)
+        ranked = good is None
         good = self.good_index() if good is None else good
         if len(good) + 1 > self._good.room:
             self._good = _Mixture(self, len(good) + 1)
+            self._known = [None] * len(self.groups)
         for g, group in enumerate(self.groups):
             mine = good
             if group.parent >= 0:
                 mine = good[~np.isnan(self._rows[good, group.columns[0]])]
-            self._build(g, self._good, mine, weigh(len(mine)))
-            self._build(g, self._bad, *self._bad_index(g, good))
+            known = (mine.tobytes(), ranked)
+            if known != self._known[g]:
+                self._known[g] = known
+                self._build(g, self._good, mine, (rank_weights if ranked else np.ones)(len(mine)), 0)
+            self._build(g, self._bad, *self._bad_index(g, good), liars)
 
-    def _build(self, g: int, side: _Mixture, index: IntArray, weights: FloatArray) -> None:
+    def _build(self, g: int, side: _Mixture, index: IntArray, weights: FloatArray, spare: int) -> None:
         columns = self.group_columns[self.group_start[g] : self.group_start[g + 1]]
-        side.n[g] = kernels.build(
-            self._rows[index], weights, g, columns, self.kind, self.cells.count, self.start, self.edges,
-            self.edge_start, self.middles, self.distance, self.distance_start, self.options.prior_weight,
-            self.options.consider_magic_clip, side.table, side.mu, side.inv, side.base, side.cumulative, side.small,
+        mixtures.update(
+            self._rows, index, weights, g, columns, self.kind, self.cells.count, self.start, self.edges,
+            self.edge_start, self.middles, self.small_start, self.distance, self.distance_start,
+            self.options.prior_weight, self.options.consider_magic_clip, spare, self.prior,
+            side.n, side.at, side.held, side.ids, side.order, side.table, side.lines, side.base, side.cumulative,
+            side.small,
         )  # fmt: skip
 
     def lie(self, points: FloatArray) -> None:
@@ -215,10 +233,11 @@ class TpeModel:
             return
         bad = self._bad
         for point in points:
-            kernels.add_liar(
+            mixtures.add_liar(
                 point, self.group_columns, self.group_start, self.kind, self.cells.count, self.start, self.edges,
-                self.edge_start, self.middles, self.distance, self.distance_start, self.options.prior_weight,
-                self.options.consider_magic_clip, bad.n, bad.table, bad.mu, bad.inv, bad.base, bad.small,
+                self.edge_start, self.middles, self.small_start, self.distance, self.distance_start,
+                self.options.prior_weight, self.options.consider_magic_clip, bad.n, bad.at, bad.table, bad.lines,
+                bad.base, bad.small,
             )  # fmt: skip
 
     def draw(self, state: Any, count: int, *, keep: int = 1, liar: bool = True) -> FloatArray:
@@ -230,9 +249,9 @@ class TpeModel:
             self.group_columns, self.group_start, self.group_parent, self.opens,
             self.kind, self.cells.count, self.start, self.edges, self.edge_start, self.middles,
             self.options.prior_weight, self.options.consider_magic_clip,
-            good.n, good.table, good.mu, good.inv, good.base, good.cumulative,
-            bad.n, bad.table, bad.mu, bad.inv, bad.base, bad.small,
-            self.distance, self.distance_start, liar and self.options.constant_liar,
+            good.n, good.at, good.table, good.lines, good.base, good.cumulative,
+            bad.n, bad.at, bad.table, bad.lines, bad.base, bad.small,
+            self.small_start, self.distance, self.distance_start, liar and self.options.constant_liar,
         )  # fmt: skip
         return ranked
 
@@ -270,16 +289,6 @@ def rank_weights(n: int) -> FloatArray:
     """Weights of n good points, best first: (1 - place / n)², one on average, so that the best are followed closely."""
     weights = (1.0 - np.arange(n) / max(n, 1)) ** 2
     return weights / weights.mean() if n else weights
-
-
-def ramp(total: int, last: int) -> FloatArray:
-    """Weights of the last points of `total`: the newest 25 count 1, older ones fall in a line to 1 / total."""
-    age = np.arange(last - 1, -1, -1, dtype=np.float64)
-    if total <= MOST_GOOD:
-        return np.ones(last)
-    length = total - MOST_GOOD
-    fall = (age - MOST_GOOD + 1) / max(length - 1, 1) * (1.0 - 1.0 / total)
-    return np.where(age < MOST_GOOD, 1.0, np.maximum(1.0 - fall, 1.0 / total))
 
 
 class TpeSampler:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from genesis.search import margin
 from genesis.search.cells import Cells
 from genesis.types import FloatArray, IntArray
 
@@ -71,17 +72,16 @@ class CmaRun:
             cov=np.diag(np.clip((spread / sigma) ** 2, 0.1, 10.0)),
             population_size=size,
             seed=0,
-            n_max_resampling=10,
+            n_max_resampling=margin.TRIES,
         )
         self._fill()
 
     def _fill(self) -> None:
         words = np.random.SeedSequence([self.seed & 0xFFFFFFFFFFFFFFFF, self.number, self.population, 5])
         self.cma.reseed_rng(int(words.generate_state(1)[0]))
-        asked = [self.cma.ask() for _ in range(self.size)]
-        self.raw = np.array([raw for _, raw in asked])
+        self.raw, shown = margin.ask(self.cma, self.size, self.steps)
         whole = np.full((self.size, self.cells.d), 0.5)
-        whole[:, self.free] = np.clip(np.array([shown for shown, _ in asked]) + self.steps / 2, 0.0, 1.0)
+        whole[:, self.free] = np.minimum(np.maximum(shown + self.steps / 2, 0.0), 1.0)
         self.points = np.tile(self.base, (self.size, 1))
         self.points[:, self.free] = self.cells.from_unit(whole)[:, self.free]
         self.done = np.zeros(self.size, dtype=np.bool_)
@@ -109,7 +109,7 @@ class CmaRun:
             order = sorted(range(self.size), key=lambda i: ranks[i])
         place = np.empty(self.size)
         place[order] = np.arange(self.size)
-        self.cma.tell([(raw[i], float(place[i])) for i in range(self.size)])
+        margin.tell(self.cma, raw, place, self.steps)
         self.stale = 0 if ranks[order[0]] < self.best else self.stale + 1
         self.best = min(self.best, ranks[order[0]])
         self._trace = [*self._trace[-_LOOK_BACK:], self.best]

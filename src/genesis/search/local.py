@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 
+from genesis.engine.compile import jit
 from genesis.search.cells import Cells
 from genesis.types import FloatArray, IntArray
 
@@ -14,36 +18,61 @@ def neighbours(cells: Cells, good: FloatArray, centres: IntArray, rng: np.random
     Half change one to three columns by a step drawn from a logarithmic scale, or a choice for another; half add the
     scaled difference of two good points (Storn and Price 1997) in about half of the columns.
     """
-    n, d = len(centres), cells.d
-    unit = cells.unit(good)
-    row, choice = unit[centres], good[centres].copy()
-    move = (rng.random(n) < 0.5) & (len(good) >= 4)
-    a = rng.integers(0, len(good), n)
-    b = (a + rng.integers(1, max(len(good), 2), n)) % len(good)
-    taken = rng.random((n, d)) < 0.5
-    shift = rng.uniform(0.3, 0.9, (n, 1)) * (unit[a] - unit[b])
-    moved = move[:, None] & taken
-    row = np.where(moved & ~np.isnan(shift) & ~cells.categorical, row + shift, row)
-    choice = np.where(moved & cells.categorical & ~np.isnan(good[a]), good[a], choice)
-    _mutate(cells, row, choice, ~move, rng)
-    filled = np.where(np.isnan(row), rng.random((n, d)), np.abs(row))
-    filled = np.where(filled > 1.0, 2.0 - filled, filled)
-    points = cells.from_unit(np.minimum(np.maximum(filled, 0.0), 1.0))
-    return cells.close(np.where(~np.isnan(choice) & cells.categorical, choice, points))
+    n, d, k = len(centres), cells.d, len(good)
+    differs = (rng.random(n) < 0.5) & (k >= 4)
+    a = rng.integers(0, k, n)
+    b = (a + rng.integers(1, max(k, 2), n)) % k
+    taken, scale, order = np.split(rng.random(n * (2 * d + 1)), (n * d, n * d + n))  # one call for draws in a row
+    changes = rng.integers(1, 4, n)
+    length, side, other, fill = rng.random((4, n, d))
+    unit, choice = _moved(
+        cells.unit(good), good, centres, differs, a, b, taken.reshape(n, d), 0.3 + (0.9 - 0.3) * scale,
+        order.reshape(n, d), changes, 10.0 ** (2.4 * length - 3.0), side, other, fill, cells.count, cells.categorical,
+    )  # fmt: skip
+    points = cells.from_unit(unit)
+    return cells.close(np.where(np.isnan(choice), points, choice))
 
 
-def _mutate(cells: Cells, row: FloatArray, choice: FloatArray, which: np.ndarray, rng: np.random.Generator) -> None:
-    """Change one to three active columns of the rows that `which` marks, in place."""
-    n, d = row.shape
-    active = ~np.isnan(row) & (cells.count != 1)
-    order = np.argsort(np.where(active, rng.random((n, d)), 2.0), axis=1)
-    place = np.empty_like(order)
-    np.put_along_axis(place, order, np.arange(d)[None, :], axis=1)
-    chosen = which[:, None] & active & (place < rng.integers(1, 4, (n, 1)))
-    m = cells.count
-    step = np.maximum(10.0 ** rng.uniform(-3.0, -0.6, (n, d)), np.where(m > 0, 1.0 / np.maximum(m, 1), 0.0))
-    sign = np.where(rng.random((n, d)) < 0.5, 1.0, -1.0)
-    row += np.where(chosen & ~cells.categorical, sign * step, 0.0)
-    other = np.floor(rng.random((n, d)) * np.maximum(m - 1, 1)) + 1.0
-    flip = chosen & cells.categorical
-    choice[flip] = ((choice + other) % np.maximum(m, 1))[flip]
+@jit
+def _moved(
+    unit: Any, good: Any, centres: Any, differs: Any, a: Any, b: Any, taken: Any, scale: Any,
+    order: Any, changes: Any, step: Any, side: Any, other: Any, fill: Any, count: Any, categorical: Any,
+) -> Any:  # fmt: skip
+    """The new places in the unit cube, what lies outside reflected at the border, and the choices (NaN elsewhere).
+
+    Columns that are not active at the centre are drawn anew (`fill`), choices among them by their place.
+    """
+    n, d = taken.shape
+    places = np.empty((n, d))
+    choices = np.full((n, d), np.nan)
+    for i in range(n):
+        centre, one, two = centres[i], a[i], b[i]
+        for j in range(d):
+            x = unit[centre, j]
+            if categorical[j]:
+                choices[i, j] = good[centre, j]
+            if differs[i]:
+                if taken[i, j] < 0.5 and categorical[j]:
+                    if not math.isnan(good[one, j]):
+                        choices[i, j] = good[one, j]
+                elif taken[i, j] < 0.5:
+                    shift = scale[i] * (unit[one, j] - unit[two, j])
+                    if not math.isnan(shift):
+                        x += shift
+            elif not math.isnan(x) and count[j] != 1:
+                smaller = 0
+                for other_column in range(d):
+                    active = not math.isnan(unit[centre, other_column]) and count[other_column] != 1
+                    smaller += active and order[i, other_column] < order[i, j]
+                if smaller < changes[i]:
+                    m = count[j]
+                    if categorical[j]:
+                        choices[i, j] = (good[centre, j] + math.floor(other[i, j] * max(m - 1, 1)) + 1.0) % m
+                    else:
+                        far = max(step[i, j], 1.0 / m if m > 0 else 0.0)
+                        x += far if side[i, j] < 0.5 else -far
+            x = fill[i, j] if math.isnan(x) else abs(x)
+            if x > 1.0:
+                x = 2.0 - x
+            places[i, j] = min(max(x, 0.0), 1.0)
+    return places, choices

@@ -9,7 +9,9 @@ points, the strategy takes in the estimator's best.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,13 +22,14 @@ from genesis.search.cma import WORST, CmaRun, Rank, free_columns
 from genesis.search.local import neighbours
 from genesis.search.proposals import Proposals, rank_classes
 from genesis.search.quasi import quasi_points, to_space
-from genesis.search.surface import bottom, wanted_points
+from genesis.search.surface import Bottom, bottom, wanted_points
 from genesis.search.tpe import TpeOptions, TpeSampler
-from genesis.types import FloatArray, Int8Array, IntArray
+from genesis.types import FloatArray, Int8Array
 
 ARMS = ("tpe", "cma", "local", "random", "surface")
 _CMA, _LOCAL, _RANDOM, _SURFACE = 1, 2, 3, 4
 _FLOOR = (0.10, 0.10, 0.04, 0.01, 0.04)
+_FLOORS, _ABOVE_FLOORS = np.array(_FLOOR), 1.0 - sum(_FLOOR)
 _FIRST = (0.20, 0.40, 0.08, 0.0, 0.20)  # earned before anything was found
 _FADE = 0.93
 _NEW_BEST = 1.0
@@ -70,6 +73,7 @@ class PortfolioSampler:
         self._since = 0
         self._top_losses = np.zeros(0)
         self._top_rows = np.zeros((0, self.cells.d))
+        self._bottom: tuple[Bottom | None] | None = None  # of the points above, once it was asked for
         self._start()
 
     # -- asking ---------------------------------------------------------------------------------------------------
@@ -85,20 +89,20 @@ class PortfolioSampler:
         rng = np.random.default_rng([self.seed & 0xFFFFFFFFFFFFFFFF, generation, attempt, 7])
         early = self.tpe.starting(self._startup)
         shares = self._early_shares() if early else self.shares()
-        points = self._from_cma(count) if self._strategys_turn(count, shares[_CMA]) else []
+        points = self._from_cma(count) if self._strategys_turn(count, float(shares[_CMA])) else []
         origins = ["cma"] * len(points)
         shares[_CMA] = 0.0
         arms = self._divide(count - len(points), rng, shares / shares.sum())
-        if wanted := int((arms == _LOCAL).sum()):
+        if wanted := arms.count(_LOCAL):
             niche = wanted // 2 + int(wanted % 2 and rng.random() < 0.5) if self._own else 0
             points += list(self._from_local(wanted - niche, rng, None))
             points += list(self._from_local(niche, rng, self._own))
             origins += ["local"] * (wanted - niche) + ["niche"] * niche
-        if wanted := int((arms == _SURFACE).sum()):
+        if wanted := arms.count(_SURFACE):
             made = self._from_surface(wanted, rng)
             points += made
             origins += ["surface"] * len(made)
-        if wanted := int((arms == _RANDOM).sum()):
+        if wanted := arms.count(_RANDOM):
             first = generation * max(count, self.concurrency)
             points += list(quasi_points(self.space, self.cells, wanted, seed=self.seed, first=first, attempt=attempt))
             origins += ["startup" if early else "random"] * wanted
@@ -130,17 +134,17 @@ class PortfolioSampler:
         """Each member's share of the next generation, in the order of `ARMS`."""
         weight = np.maximum(self.earned, 1e-3) ** _POWER
         weight[_RANDOM] = 0.0
-        share: FloatArray = np.array(_FLOOR) + (1.0 - sum(_FLOOR)) * weight / weight.sum()
+        share: FloatArray = _FLOORS + _ABOVE_FLOORS * weight / weight.sum()
         least = _WIDE_SHARE if not self._narrow else _FIRST_SHARE * self._numeric if self.runs == 1 else 0.0
         if share[_CMA] < least:
             share *= (1.0 - least) / (1.0 - share[_CMA])
             share[_CMA] = least
         return share
 
-    def _divide(self, count: int, rng: np.random.Generator, shares: FloatArray) -> IntArray:
+    def _divide(self, count: int, rng: np.random.Generator, shares: FloatArray) -> list[int]:
         """Systematic sampling: every member gets its share of `count`, rounded up or down by one draw."""
-        places = (rng.random() + np.arange(count)) / max(count, 1)
-        return np.minimum(np.searchsorted(np.cumsum(shares), places, side="right"), len(ARMS) - 1)
+        start, ends = rng.random(), np.cumsum(shares).tolist()
+        return [min(bisect_right(ends, (start + i) / count), len(ARMS) - 1) for i in range(count)]
 
     def _from_cma(self, count: int) -> list[FloatArray]:
         """Points of the population that are neither told nor running; fewer than `count` when it is nearly through."""
@@ -154,25 +158,26 @@ class PortfolioSampler:
 
     def _from_local(self, count: int, rng: np.random.Generator, own: list[tuple[Rank, bytes]] | None) -> FloatArray:
         """Points around the best known, or around a wide run's own best."""
-        rows = self.model.rows[self._good_order()]
-        if own:
-            rows = self.cells.model(np.array([np.frombuffer(key) for _, key in own]))
-        out = to_space(self.cells, rng.random((count, self.cells.d)))
-        open_rows = np.arange(count) if len(rows) else np.zeros(0, dtype=np.int64)
+        anywhere = rng.random((count, self.cells.d))
+        rows = self.cells.model(np.array([np.frombuffer(key) for _, key in own])) if own else self._good_rows()
+        if not count or not len(rows):
+            return to_space(self.cells, anywhere)
+        out, left = np.empty_like(anywhere), list(range(count))
         for _ in range(16):
-            if not len(open_rows):
+            centres = np.minimum(rng.exponential(1.0, len(left)).astype(np.int64), len(rows) - 1)
+            out[left] = drawn = self.cells.values(neighbours(self.cells, rows, centres, rng))
+            allowed = self.space.allowed(drawn).tolist() if len(self.space.rules) else [True] * len(left)
+            fresh = [fits and row.tobytes() not in self._known for row, fits in zip(drawn, allowed, strict=True)]
+            left = [i for i, new in zip(left, fresh, strict=True) if not new]
+            if not left:
                 break
-            centres = np.minimum(rng.exponential(1.0, len(open_rows)).astype(np.int64), len(rows) - 1)
-            out[open_rows] = drawn = self.cells.values(neighbours(self.cells, rows, centres, rng))
-            stale = np.array([vector.tobytes() in self._known for vector in drawn])
-            if len(self.space.rules):
-                stale |= ~self.space.allowed(drawn)
-            open_rows = open_rows[stale]
         return out
 
     def _from_surface(self, count: int, rng: np.random.Generator) -> list[FloatArray]:
         """The bottom of a quadratic through the best points and points around it, those that are new and allowed."""
-        found = bottom(self.cells, self._top_rows, self._top_losses)
+        if self._bottom is None:
+            self._bottom = (bottom(self.cells, self._top_rows, self._top_losses),)
+        (found,) = self._bottom
         out: dict[bytes, FloatArray] = {}
         for attempt in range(4 if found is not None else 0):
             assert found is not None
@@ -185,8 +190,9 @@ class PortfolioSampler:
                 break
         return list(out.values())
 
-    def _good_order(self) -> IntArray:
-        return np.array([number for _, _, number in self.model.best], dtype=np.int64)
+    def _good_rows(self) -> FloatArray:
+        """The best 25 points, best first, in model coordinates."""
+        return self.model.rows[[number for _, _, number in self.model.best]]
 
     # -- telling --------------------------------------------------------------------------------------------------
 
@@ -227,13 +233,13 @@ class PortfolioSampler:
                 self._outside = (rank, self.cells.model(vector)[0])
             self._watch(rank)
         self.tpe.tell(vectors, scores, violations, states, origins)
-        self._keep_top(self.cells.model(vectors[classes == 0]), losses[classes == 0])
+        usable = (classes == 0) & np.isfinite(losses)
+        self._keep_top(self.model.rows[self.model.n - len(usable) :][usable], losses[usable])
         self._advance(complete)
 
     def _keep_top(self, rows: FloatArray, losses: FloatArray) -> None:
         """Keep the best feasible points for the surface, best first, the earlier of equals first."""
-        most = max((wanted_points(d + 1) for d in range(self.cells.d)), default=1)
-        rows, losses = rows[np.isfinite(losses)], losses[np.isfinite(losses)]
+        most = _most_points(self.cells.d)
         if len(self._top_losses) == most:
             better = losses < self._top_losses[-1]
             rows, losses = rows[better], losses[better]
@@ -242,6 +248,7 @@ class PortfolioSampler:
         losses = np.concatenate([self._top_losses, losses])
         order = np.argsort(losses, kind="stable")[:most]
         self._top_losses, self._top_rows = losses[order], np.concatenate([self._top_rows, rows])[order]
+        self._bottom = None
 
     def _watch(self, rank: Rank) -> None:
         """Count the trials since the best last moved noticeably."""
@@ -328,14 +335,11 @@ class PortfolioSampler:
         self._narrow = self.runs % 2 == 0  # wide runs look for themselves
         self._own = []
         self._outside = None
-        order = self._good_order()
         rng = np.random.default_rng([self.seed & 0xFFFFFFFFFFFFFFFF, self.runs, 11])
         if self.cells.d == 0:
             return
-        if len(order):
-            rows = self.model.rows[order]
-        else:
-            rows = self.cells.close(self.cells.from_unit(rng.random((1, self.cells.d))))
+        good = self._good_rows()
+        rows = good if len(good) else self.cells.close(self.cells.from_unit(rng.random((1, self.cells.d))))
         free = free_columns(self.cells, rows[0])
         if not len(free):
             return
@@ -344,7 +348,7 @@ class PortfolioSampler:
         size = self._size(4 + int(3 * np.log(len(free))))
         if self.runs == 0:
             mean, spread = np.full(len(free), 0.5), np.full(len(free), 1.0 / 6.0)
-        elif self.runs % 2 == 0 and len(order):
+        elif self.runs % 2 == 0 and len(good):
             unit = self.cells.unit(rows)[:, free]
             unit = unit[~np.isnan(unit).any(axis=1)]
             mean, spread = unit.mean(axis=0), np.maximum(unit.std(axis=0), 0.01)
@@ -381,6 +385,12 @@ class PortfolioSampler:
     ) -> None:
         """Go to where a snapshot was taken, after those results; `ValueError` for one of another version."""
         portfolio_state.restore(self, data, vectors, scores, violations, states, origins)
+
+
+@cache
+def _most_points(d: int) -> int:
+    """How many points any surface over some of `d` columns uses."""
+    return max((wanted_points(columns + 1) for columns in range(d)), default=1)
 
 
 def describe(sampler: PortfolioSampler) -> dict[str, Any]:

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 
 _GIVEN = frozenset({"space", "seed", "concurrency", "options", "cells"})
 _TOLD = frozenset({"tpe", "model", "_known"})  # what every told result goes into, in whatever portions
+_DERIVED = frozenset({"_bottom"})  # worked out again when it is asked for
+_LEFT_OUT = _GIVEN | _TOLD | _DERIVED
 
 
 def snapshot(sampler: PortfolioSampler) -> bytes:
     """Everything else, of the library's strategy too: each attribute that the sampler has, whatever its name."""
-    kept = {name: one for name, one in vars(sampler).items() if name not in _GIVEN | _TOLD}
+    kept = {name: one for name, one in vars(sampler).items() if name not in _LEFT_OUT}
     return state.dump({"made_by": made_by(), **kept}, classes=_classes(), shared={"cells": sampler.cells})
 
 
@@ -41,7 +43,7 @@ def restore(
     made = kept.pop("made_by", None)
     if made != made_by():
         raise ValueError(f"it was made by {made}, this is {made_by()}")
-    if kept.keys() != vars(sampler).keys() - _GIVEN - _TOLD:
+    if kept.keys() != vars(sampler).keys() - _LEFT_OUT:
         raise ValueError("it does not hold what this version keeps")
     vectors = np.asarray(vectors, dtype=np.float64).reshape(len(states), sampler.cells.d)
     sampler.tpe.tell(vectors, scores, violations, states, origins)

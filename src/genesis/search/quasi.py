@@ -14,22 +14,36 @@ from genesis.types import FloatArray, Int8Array
 
 _BLOCK = 256
 _RULE_TRIES = 64
-_ENGINES: OrderedDict[tuple[int, int, int], FloatArray] = OrderedDict()
+_BLOCKS: OrderedDict[tuple[int, int, int], FloatArray] = OrderedDict()
+_SEQUENCES: OrderedDict[tuple[int, int], Any] = OrderedDict()
 
 
 def _block(d: int, seed: int, number: int) -> FloatArray:
     """Points number * 256 … of the sequence scrambled by `seed`; at most 64 blocks are kept."""
     key = (d, seed, number)
-    if key not in _ENGINES:
+    if key not in _BLOCKS:
+        engine = _sequence(d, seed)
+        if engine.num_generated > number * _BLOCK:
+            engine.reset()
+        if ahead := number * _BLOCK - engine.num_generated:
+            engine.fast_forward(ahead)
+        _BLOCKS[key] = engine.random(_BLOCK)
+        if len(_BLOCKS) > 64:
+            _BLOCKS.popitem(last=False)
+    return _BLOCKS[key]
+
+
+def _sequence(d: int, seed: int) -> Any:
+    """The sequence itself, wherever it stands; scrambling takes as long as hundreds of points, so eight are kept."""
+    key = (d, seed)
+    if key not in _SEQUENCES:
         from scipy.stats import qmc
 
-        engine = qmc.Sobol(d, scramble=True, rng=np.random.default_rng(seed & 0xFFFFFFFFFFFFFFFF))
-        if number:
-            engine.fast_forward(number * _BLOCK)
-        _ENGINES[key] = engine.random(_BLOCK)
-        if len(_ENGINES) > 64:
-            _ENGINES.popitem(last=False)
-    return _ENGINES[key]
+        _SEQUENCES[key] = qmc.Sobol(d, scramble=True, rng=np.random.default_rng(seed & 0xFFFFFFFFFFFFFFFF))
+        if len(_SEQUENCES) > 8:
+            _SEQUENCES.popitem(last=False)
+    _SEQUENCES.move_to_end(key)
+    return _SEQUENCES[key]
 
 
 def sobol(d: int, count: int, *, seed: int, first: int) -> FloatArray:

@@ -50,22 +50,34 @@ def lowest(points: FloatArray, losses: FloatArray) -> FloatArray | None:
     if not 0.0 < height[-1] < np.inf:
         return None
     z = (points[:, moving] - points[0, moving]) / spread[moving]
-    a, b = np.triu_indices(m) if size != 2 * m + 1 else (np.arange(m), np.arange(m))
+    crossed = size != 2 * m + 1
+    a, b = np.triu_indices(m) if crossed else (np.arange(m), np.arange(m))
     features = np.hstack([np.ones((k, 1)), z, z[:, a] * z[:, b]])
     weight = np.linspace(1.0, 0.1, k)
     matrix = features.T @ (features * weight[:, None])
     matrix[np.diag_indices(size)] += _RIDGE * np.trace(matrix) / size
     found = np.linalg.solve(matrix, features.T @ (height / height[-1] * weight))
-    slope, bend = found[1 : m + 1], np.zeros((m, m))
-    bend[a, b] += found[m + 1 :]
-    bend[b, a] += found[m + 1 :]
-    values, vectors = np.linalg.eigh(bend)
-    bends = np.maximum(np.abs(values), 1e-3 * np.abs(values).max() + 1e-12)
-    step = -vectors @ (vectors.T @ slope / bends)
+    slope, rest = found[1 : m + 1], found[m + 1 :]
+    step = _descent(slope, rest, a, b) if crossed else -slope / _bends(2.0 * rest)
     length = np.sqrt(np.mean(step**2))
     place: FloatArray = points[0].copy()
     place[moving] += step * spread[moving] * min(1.0, _REACH / max(length, 1e-12))
     return np.minimum(np.maximum(place, 0.0), 1.0)
+
+
+def _descent(slope: FloatArray, rest: FloatArray, a: IntArray, b: IntArray) -> FloatArray:
+    """Newton's step along the axes of the surface whose coefficients of columns a times b are `rest`."""
+    bend = np.zeros((len(slope), len(slope)))
+    bend[a, b] += rest
+    bend[b, a] += rest
+    values, vectors = np.linalg.eigh(bend)
+    return np.asarray(-vectors @ (vectors.T @ slope / _bends(values)))
+
+
+def _bends(values: FloatArray) -> FloatArray:
+    """Second derivatives along the axes, positive: where the surface bends down the step leads downhill as well."""
+    sizes = np.abs(values)
+    return np.asarray(np.maximum(sizes, 1e-3 * sizes.max() + 1e-12))
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,8 @@ def smoke_command(
 ) -> None:
     """Run 2 to 5 trials and keep nothing: does any trade, which gates block, how long is one?
 
-    Exit code 1 when the study is not healthy: no trial traded, no trial has a score, or a trial failed.
+    Exit code 1 when the study is not healthy: no trial traded, no trial has a score, a trial failed, or the strategy
+    looks ahead.
     """
     from genesis.diagnose.explain import flatten, shown
     from genesis.diagnose.smoke import smoke

@@ -15,6 +15,7 @@ from genesis.config import StudyConfig, concurrency_for, load_study
 from genesis.diagnose.duplicates import expected_duplicates
 from genesis.diagnose.explain import flatten
 from genesis.diagnose.findings import Finding, by_severity
+from genesis.diagnose.lookahead import find_lookahead
 from genesis.errors import ConfigError, DataError, StrategyError
 from genesis.market.checks import describe_gaps
 from genesis.report.terminal import duration
@@ -385,7 +386,9 @@ def _audit_holdout(config: StudyConfig, usable: int, facts: dict[str, Any]) -> l
 
 
 def audit_time(config: StudyConfig, evaluator: Evaluator, facts: dict[str, Any], workers: int) -> list[Finding]:
-    """Estimated time of the search from two timed trials (after one that compiles and fills caches)."""
+    """Estimated time of the search from two timed trials (after one that compiles and fills caches), and whether the
+    strategy looks ahead in the first that ran.
+    """
     points = sample_points(config.space, 3, seed=config.run.seed or 0)
     if not len(points):
         return [
@@ -402,6 +405,7 @@ def audit_time(config: StudyConfig, evaluator: Evaluator, facts: dict[str, Any],
     for result in run_points(evaluator, config.space, points):
         results.append(result)
         marks.append(perf_counter())
+    loaded = evaluator.prepare()
     spent = [after - before for before, after in pairwise(marks)]
     one = float(np.mean(spent[1:])) if len(spent) > 1 else spent[0]
     facts["seconds_per_trial"] = one
@@ -417,6 +421,10 @@ def audit_time(config: StudyConfig, evaluator: Evaluator, facts: dict[str, Any],
                 "mend the strategy or the parameters; `genesis smoke` shows the traceback",
             )
         )
+    elif loaded.bars is not None:
+        runs = next(result for result in results if result.state != "failed")
+        ahead = find_lookahead(loaded.strategy, loaded.bars, runs.params)
+        found += [] if ahead is None else [ahead]
     budget = config.run.max_trials
     if budget:
         proposing = propose_seconds(config)

@@ -14,6 +14,7 @@ from genesis.config import StudyConfig, load_study
 from genesis.diagnose.audit import run_points, sample_points
 from genesis.diagnose.explain import flatten, shown
 from genesis.diagnose.findings import Finding, by_severity
+from genesis.diagnose.lookahead import find_lookahead
 from genesis.diagnose.zero_trades import gate_counts
 from genesis.errors import ConfigError, SpaceError
 from genesis.run.evaluate import Evaluator
@@ -35,7 +36,7 @@ class Smoke:
 
     @property
     def healthy(self) -> bool:
-        """Every trial ran and at least one traded (or was scored, when trials do not count trades)."""
+        """Every trial ran, none looked ahead, and one traded at least (or was scored, if they do not count trades)."""
         return all(finding.severity != "error" for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
@@ -108,6 +109,10 @@ def _judge(config: StudyConfig, evaluator: Evaluator, results: list[TrialResult]
             )
         )
     done = [result for result in results if result.state == "complete"]
+    loaded = evaluator.prepare()
+    if loaded.bars is not None and done:
+        ahead = find_lookahead(loaded.strategy, loaded.bars, done[0].params)
+        found += [] if ahead is None else [ahead]
     counts = [result.metrics.get("trades") for result in done]
     if all(count == 0 for count in counts):
         found.append(_no_trades(config, evaluator, done))

@@ -74,6 +74,10 @@ class FeatureCache:
             self._put(key, made)
         return made
 
+    def holds(self, key: Key) -> bool:
+        """Whether `fetch` would find the key, in memory or in the folder; it is not touched."""
+        return key in self._items or (self.folder is not None and self.path_of(key).exists())
+
     def _put(self, key: Key, array: FloatArray) -> None:
         self.bytes += _weight(array) - (_weight(self._items[key]) if key in self._items else 0)
         self._items[key] = array
@@ -179,6 +183,10 @@ class Features:
         `make` gives the very bits that the table's function would.
         """
         return self._cache.fetch((self._market, self.bars.timeframe, name, *values), make)
+
+    def holds(self, name: str, values: tuple[int, ...]) -> bool:
+        """Whether the feature is there already, in memory or in the cache's folder."""
+        return self._cache.holds((self._market, self.bars.timeframe, name, *values))
 
     def last(self, name: str, key: Any, make: Callable[[], T]) -> T:
         """What `make` gave when `name` was asked for with this key the time before; made anew for another key.

@@ -22,6 +22,7 @@ from genesis.strategy.features import Features
 from genesis.strategy.fibonacci_parameters import PARAMETERS, P
 from genesis.strategy.needs import Need
 from genesis.strategy.parameters import Settings
+from genesis.strategy.together import make_together
 from genesis.types import FloatArray, Int8Array, Opposite, Params, Rules, Signals
 
 _OPPOSITE: tuple[Opposite, ...] = ("reverse", "exit", "ignore")
@@ -293,6 +294,7 @@ def _fetch(features: Features, periods: tuple[float, ...], htf: str) -> _Known:
     """The features for these periods, those of the higher timeframe all NaN where there is none."""
     rsi, ema, slope, bollinger, adx, atr, slow, left, right, zone, window, regime, *wide = map(int, periods)
     htf_regime, htf_left, htf_right = wide
+    make_together(features, rsi=rsi, emas=(ema, regime), atrs=(atr, zone), adx=adx, sma=bollinger, slow=slow)
     get = features.fetch
     timeframe = resolve_higher(features.bars.timeframe, htf)
     higher = None if timeframe is None else features.higher(timeframe).fetch

@@ -11,8 +11,10 @@ import math
 
 import numpy as np
 
-from genesis.engine.compile import jit
+from genesis.engine.compile import jit, rule
 from genesis.types import FloatArray
+
+at = np.uint64  # never counted from the end, which spares a comparison at every access
 
 
 @jit
@@ -34,52 +36,66 @@ def sma(x: FloatArray, period: int) -> FloatArray:
     return out
 
 
+@rule
+def ema_until(x: FloatArray, period: int, start: int, end: int, out: FloatArray) -> float:
+    """`ema` of the bars before `end`, into `out`; returns the last mean."""
+    first = start + period - 1
+    k = 2.0 / (period + 1.0)
+    keep = 1.0 - k
+    value = 0.0
+    for i in range(min(first, end)):
+        out[at(i)] = np.nan
+    for i in range(start, min(first + 1, end)):
+        value += x[at(i)]
+    if first < end:
+        value /= period
+        out[at(first)] = value
+    for i in range(first + 1, end):
+        value = value * keep + x[at(i)] * k
+        out[at(i)] = value
+    return value
+
+
 @jit
 def ema(x: FloatArray, period: int, start: int = 0) -> FloatArray:
     """Exponential mean with weight 2/(period+1), seeded by the mean of `period` values from index `start`."""
-    n = x.shape[0]
-    out = np.full(n, np.nan)
-    first = start + period - 1
-    if first >= n:
-        return out
-    value = 0.0
-    for i in range(start, first + 1):
-        value += x[i]
-    value /= period
-    out[first] = value
-    k = 2.0 / (period + 1.0)
-    keep = 1.0 - k
-    for i in range(first + 1, n):
-        value = value * keep + x[i] * k
-        out[i] = value
+    out = np.empty(x.shape[0])
+    ema_until(x, period, start, x.shape[0], out)
     return out
+
+
+@rule
+def rsi_until(close: FloatArray, period: int, end: int, out: FloatArray) -> tuple[float, float]:
+    """`rsi` of the bars before `end`, into `out`; returns the last mean gain and loss."""
+    gain = 0.0
+    loss = 0.0
+    keep = (period - 1.0) / period
+    weight = 1.0 / period
+    for i in range(min(period, end)):
+        out[at(i)] = np.nan
+    for i in range(1, min(period + 1, end)):
+        change = close[at(i)] - close[at(i - 1)]
+        gain += max(change, 0.0)
+        loss -= min(change, 0.0)
+    if period < end:
+        gain /= period
+        loss /= period
+        total = gain + loss
+        out[at(period)] = 100.0 * gain / total if total > 1e-14 else 0.0
+    for i in range(period + 1, end):
+        change = close[at(i)] - close[at(i - 1)]
+        gain = gain * keep + max(change, 0.0) * weight
+        loss = loss * keep - min(change, 0.0) * weight
+        total = gain + loss
+        out[at(i)] = 100.0 * gain / total if total > 1e-14 else 0.0
+    return gain, loss
 
 
 @jit
 def rsi(close: FloatArray, period: int) -> FloatArray:
     """Wilder's relative strength, 0..100; first at index period; 0 when no change was seen (as TA-Lib)."""
-    n = close.shape[0]
-    out = np.full(n, np.nan)
-    if n <= period:
-        return out
-    gain = 0.0
-    loss = 0.0
-    for i in range(1, period + 1):
-        change = close[i] - close[i - 1]
-        gain += max(change, 0.0)
-        loss -= min(change, 0.0)
-    gain /= period
-    loss /= period
-    total = gain + loss
-    out[period] = 100.0 * gain / total if total > 1e-14 else 0.0
-    keep = (period - 1.0) / period
-    weight = 1.0 / period
-    for i in range(period + 1, n):
-        change = close[i] - close[i - 1]
-        gain = gain * keep + max(change, 0.0) * weight
-        loss = loss * keep - min(change, 0.0) * weight
-        total = gain + loss
-        out[i] = 100.0 * gain / total if total > 1e-14 else 0.0
+    out = np.empty(close.shape[0])
+    rsi_until(close, period, close.shape[0], out)
     return out
 
 
@@ -96,35 +112,41 @@ def true_range(high: FloatArray, low: FloatArray, close: FloatArray) -> FloatArr
     return out
 
 
-@jit
-def atr(high: FloatArray, low: FloatArray, close: FloatArray, period: int) -> FloatArray:
-    """Wilder's average true range, in price units; first at index `period`."""
-    n = close.shape[0]
-    out = np.full(n, np.nan)
-    if n <= period:
-        return out
+@rule
+def atr_until(high: FloatArray, low: FloatArray, close: FloatArray, period: int, end: int, out: FloatArray) -> float:
+    """`atr` of the bars before `end`, into `out`; returns the last one."""
     value = 0.0
     keep = (period - 1.0) / period
     weight = 1.0 / period
-    for i in range(1, n):
-        before = close[i - 1]
-        now = max(high[i] - low[i], max(abs(high[i] - before), abs(low[i] - before)))
+    for i in range(min(period, end)):
+        out[at(i)] = np.nan
+    for i in range(1, end):
+        before = close[at(i - 1)]
+        now = max(high[at(i)] - low[at(i)], max(abs(high[at(i)] - before), abs(low[at(i)] - before)))
         if i < period:
             value += now
         elif i == period:
             value = (value + now) / period
-            out[i] = value
+            out[at(i)] = value
         else:
             value = value * keep + now * weight
-            out[i] = value
-    return out
+            out[at(i)] = value
+    return value
 
 
 @jit
-def adx(high: FloatArray, low: FloatArray, close: FloatArray, period: int) -> FloatArray:
-    """Wilder's average directional index, 0..100; first at index 2*period-1."""
-    n = close.shape[0]
-    out = np.full(n, np.nan)
+def atr(high: FloatArray, low: FloatArray, close: FloatArray, period: int) -> FloatArray:
+    """Wilder's average true range, in price units; first at index `period`."""
+    out = np.empty(close.shape[0])
+    atr_until(high, low, close, period, close.shape[0], out)
+    return out
+
+
+@rule
+def adx_until(
+    high: FloatArray, low: FloatArray, close: FloatArray, period: int, end: int, out: FloatArray
+) -> tuple[float, float, float, float]:
+    """`adx` of the bars before `end`, into `out`; returns the sums of rises, falls and ranges, and the last index."""
     plus = 0.0
     minus = 0.0
     span = 0.0
@@ -132,11 +154,13 @@ def adx(high: FloatArray, low: FloatArray, close: FloatArray, period: int) -> Fl
     value = 0.0
     keep = (period - 1.0) / period
     weight = 1.0 / period
-    for i in range(1, n):
-        up = high[i] - high[i - 1]
-        down = low[i - 1] - low[i]
-        before = close[i - 1]
-        now = max(high[i] - low[i], max(abs(high[i] - before), abs(low[i] - before)))
+    for i in range(min(2 * period - 1, end)):
+        out[at(i)] = np.nan
+    for i in range(1, end):
+        up = high[at(i)] - high[at(i - 1)]
+        down = low[at(i - 1)] - low[at(i)]
+        before = close[at(i - 1)]
+        now = max(high[at(i)] - low[at(i)], max(abs(high[at(i)] - before), abs(low[at(i)] - before)))
         rose = up if (up > 0.0) & (up > down) else 0.0
         fell = down if (down > 0.0) & (down > up) else 0.0
         if i < period:
@@ -154,11 +178,19 @@ def adx(high: FloatArray, low: FloatArray, close: FloatArray, period: int) -> Fl
             total += dx
         elif i == 2 * period - 1:
             value = (total + dx) / period
-            out[i] = value
+            out[at(i)] = value
         else:
             if moved:
                 value = value * keep + dx * weight
-            out[i] = value
+            out[at(i)] = value
+    return plus, minus, span, value
+
+
+@jit
+def adx(high: FloatArray, low: FloatArray, close: FloatArray, period: int) -> FloatArray:
+    """Wilder's average directional index, 0..100; first at index 2*period-1."""
+    out = np.empty(close.shape[0])
+    adx_until(high, low, close, period, close.shape[0], out)
     return out
 
 

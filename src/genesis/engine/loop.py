@@ -30,7 +30,7 @@ from genesis.engine.quiet import at, find_coded, find_flagged, mark_flat, mark_h
 from genesis.types import FloatArray
 
 OK, BAD_ENTRY, BAD_SIZE, BAD_DISTANCE, FULL = range(5)
-_DUST = 1e-9  # a remainder below this share of the entry is rounding, and leaves with the last part
+DUST = 1e-9  # a remainder below this share of the entry is rounding, and leaves with the last part
 
 
 @jit
@@ -311,7 +311,7 @@ def trade(
                                     part = math.floor(part)
                                 if not part > 0.0:
                                     continue
-                                if units - part <= _DUST * entry_units:
+                                if units - part <= DUST * entry_units:
                                     part = units
                                 price_out = slipped(raw, -side, slippage)
                                 fee = fee_rate * part * price_out + fee_fixed

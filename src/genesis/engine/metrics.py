@@ -57,29 +57,29 @@ METRICS: Mapping[str, Metric] = {
 }
 
 (
-    _SUM,
-    _SQUARES,
-    _LOSS_SQUARES,
-    _DRAWDOWN,
-    _DURATION,
-    _WON,
-    _LOST,
-    _WINS,
-    _RETURNS,
-    _PNL,
-    _PNL_SQUARES,
-    _HELD,
-    _FEES,
-    _COUNT,
-    _FINAL,
-    _SLOTS,
+    SUM,
+    SQUARES,
+    LOSS_SQUARES,
+    DRAWDOWN,
+    DURATION,
+    WON,
+    LOST,
+    WINS,
+    RETURNS,
+    PNL,
+    PNL_SQUARES,
+    HELD,
+    FEES,
+    COUNT,
+    FINAL,
+    SLOTS,
 ) = range(16)
 
 
 @jit
 def measure(equity: FloatArray, trades: NDArray[Any], count: int, trade_from: int, capital: float) -> FloatArray:
     """Sums behind the metrics; visits only the bars of trades, since between them nothing changes."""
-    sums = np.zeros(_SLOTS)
+    sums = np.zeros(SLOTS)
     n = equity.size
     total = squares = loss_squares = 0.0
     peak = trough = before = capital
@@ -114,28 +114,28 @@ def measure(equity: FloatArray, trades: NDArray[Any], count: int, trade_from: in
         held += record.exit_bar - record.entry_bar
         pnl = record.pnl
         if pnl > 0.0:
-            sums[_WON] += pnl
-            sums[_WINS] += 1.0
+            sums[WON] += pnl
+            sums[WINS] += 1.0
         else:
-            sums[_LOST] -= pnl
-        sums[_RETURNS] += pnl / (record.units * record.entry_price)
-        sums[_FEES] += record.fees
+            sums[LOST] -= pnl
+        sums[RETURNS] += pnl / (record.units * record.entry_price)
+        sums[FEES] += record.fees
         step = pnl - mean_pnl  # Welford (1962)
         mean_pnl += step / (t + 1)
         spread += step * (pnl - mean_pnl)
     if trough < peak:
         drawdown = max(drawdown, 1.0 - trough / peak)
         duration = max(duration, n - 1 - peak_bar)
-    sums[_SUM] = total
-    sums[_SQUARES] = squares
-    sums[_LOSS_SQUARES] = loss_squares
-    sums[_DRAWDOWN] = drawdown
-    sums[_DURATION] = duration
-    sums[_PNL] = mean_pnl
-    sums[_PNL_SQUARES] = spread
-    sums[_HELD] = held
-    sums[_COUNT] = count
-    sums[_FINAL] = equity[n - 1]
+    sums[SUM] = total
+    sums[SQUARES] = squares
+    sums[LOSS_SQUARES] = loss_squares
+    sums[DRAWDOWN] = drawdown
+    sums[DURATION] = duration
+    sums[PNL] = mean_pnl
+    sums[PNL_SQUARES] = spread
+    sums[HELD] = held
+    sums[COUNT] = count
+    sums[FINAL] = equity[n - 1]
     return sums
 
 
@@ -176,16 +176,16 @@ def compute_metrics(sim: Simulation, bars: Bars, trade_from: int | None = None) 
 def metrics_of(sums: list[float], bars: int, per_year: float, capital: float) -> Metrics:
     """Metrics from the sums of `measure` over `bars` bars."""
     reasons: dict[str, str] = {}
-    trades = int(sums[_COUNT])
-    final = sums[_FINAL]
+    trades = int(sums[COUNT])
+    final = sums[FINAL]
     growth = final / capital
     values: dict[str, float | None] = dict.fromkeys(METRICS)
     values["total_return"] = growth - 1.0
-    values["max_drawdown"] = sums[_DRAWDOWN]
-    values["max_drawdown_duration"] = sums[_DURATION]
-    values["exposure"] = sums[_HELD] / bars
+    values["max_drawdown"] = sums[DRAWDOWN]
+    values["max_drawdown_duration"] = sums[DURATION]
+    values["exposure"] = sums[HELD] / bars
     values["trades"] = float(trades)
-    values["fees_paid"] = sums[_FEES]
+    values["fees_paid"] = sums[FEES]
     _risk_metrics(values, reasons, sums, bars, per_year, growth)
     _trade_metrics(values, reasons, sums, trades)
     return Metrics(values, reasons)
@@ -212,27 +212,27 @@ def _risk_metrics(
         for name in ("volatility", "sharpe", "sortino"):
             reasons[name] = "one bar has no deviation"
     else:
-        mean = sums[_SUM] / bars
-        spread = sums[_SQUARES] - sums[_SUM] * mean
+        mean = sums[SUM] / bars
+        spread = sums[SQUARES] - sums[SUM] * mean
         year = math.sqrt(per_year)
-        flat = spread <= _FLAT * sums[_SQUARES]
+        flat = spread <= _FLAT * sums[SQUARES]
         deviation = 0.0 if flat else math.sqrt(spread / (bars - 1))
         values["volatility"] = deviation * year
-        idle = "no trades" if sums[_COUNT] == 0 else None
+        idle = "no trades" if sums[COUNT] == 0 else None
         if flat:
             reasons["sharpe"] = idle or "bar returns do not vary"
         else:
             values["sharpe"] = mean / deviation * year
-        if sums[_LOSS_SQUARES] <= 0.0:
+        if sums[LOSS_SQUARES] <= 0.0:
             reasons["sortino"] = idle or "no bar lost"
         else:
-            values["sortino"] = mean / math.sqrt(sums[_LOSS_SQUARES] / bars) * year
+            values["sortino"] = mean / math.sqrt(sums[LOSS_SQUARES] / bars) * year
     if values["cagr"] is None:
         reasons["calmar"] = reasons["cagr"]
-    elif sums[_DRAWDOWN] <= 0.0:
-        reasons["calmar"] = "no trades" if sums[_COUNT] == 0 else "no drawdown"
+    elif sums[DRAWDOWN] <= 0.0:
+        reasons["calmar"] = "no trades" if sums[COUNT] == 0 else "no drawdown"
     else:
-        values["calmar"] = values["cagr"] / sums[_DRAWDOWN]
+        values["calmar"] = values["cagr"] / sums[DRAWDOWN]
 
 
 def _trade_metrics(values: dict[str, float | None], reasons: dict[str, str], sums: list[float], trades: int) -> None:
@@ -240,19 +240,19 @@ def _trade_metrics(values: dict[str, float | None], reasons: dict[str, str], sum
         for name in ("profit_factor", "win_rate", "expectancy", "sqn"):
             reasons[name] = "no trades"
         return
-    values["win_rate"] = sums[_WINS] / trades
-    values["expectancy"] = sums[_RETURNS] / trades
-    if sums[_LOST] > 0.0:
-        values["profit_factor"] = sums[_WON] / sums[_LOST]
+    values["win_rate"] = sums[WINS] / trades
+    values["expectancy"] = sums[RETURNS] / trades
+    if sums[LOST] > 0.0:
+        values["profit_factor"] = sums[WON] / sums[LOST]
     else:
         reasons["profit_factor"] = "no losing trade"
-    mean = sums[_PNL]
+    mean = sums[PNL]
     if trades == 1:
         reasons["sqn"] = "one trade has no deviation"
-    elif sums[_PNL_SQUARES] <= _FLAT * (sums[_PNL_SQUARES] + trades * mean * mean):
+    elif sums[PNL_SQUARES] <= _FLAT * (sums[PNL_SQUARES] + trades * mean * mean):
         reasons["sqn"] = "trades' profits do not vary"
     else:
-        values["sqn"] = math.sqrt(trades) * mean / math.sqrt(sums[_PNL_SQUARES] / (trades - 1))
+        values["sqn"] = math.sqrt(trades) * mean / math.sqrt(sums[PNL_SQUARES] / (trades - 1))
 
 
 def _power(base: float, exponent: float) -> float:

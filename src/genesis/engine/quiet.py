@@ -6,6 +6,8 @@ lets the compiler take several bars at once. No slice is made, since each would 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,8 +19,8 @@ at = np.uint64
 
 
 @rule
-def find_coded(entry: NDArray[np.int8], bars: NDArray[np.int32]) -> None:
-    """Put the bars that have an entry code into `bars`, and after them n."""
+def find_coded(entry: NDArray[np.int8], bars: NDArray[np.int32]) -> Any:
+    """Put the bars that have an entry code into `bars`, and after them n; their number."""
     n = entry.size
     count = at(0)
     for block in range(n // _BLOCK + 1):
@@ -34,6 +36,7 @@ def find_coded(entry: NDArray[np.int8], bars: NDArray[np.int32]) -> None:
                 bars[count] = k
                 count += at(entry[at(k)] != 0)
     bars[count] = n
+    return count
 
 
 @rule

@@ -5,10 +5,11 @@ docs/fibonacci.md explains it with a picture of one trade; `fibonacci_parameters
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +26,16 @@ from genesis.strategy.parameters import Settings
 from genesis.strategy.together import make_together
 from genesis.types import FloatArray, Int8Array, Opposite, Params, Rules, Signals
 
+if TYPE_CHECKING:
+    from genesis.engine.lanes import Lane
+
 _OPPOSITE: tuple[Opposite, ...] = ("reverse", "exit", "ignore")
-_NEAR = tuple(
+NEAR = tuple(
     (side, f"{name}.entry.{word}_target_levels", at, bit)
     for name, at, bit in (("htf_fib", gates.HTF_GATE, gates.HTF), ("ltf_fib", gates.LTF_GATE, gates.LTF))
     for side, word in ((1.0, "long"), (-1.0, "short"))
 )
-_periods = itemgetter(  # from the flat vector, in the order in which `_fetch` takes them
+periods_of = itemgetter(  # from the flat vector, in the order in which `fetch` takes them
     *(
         int(getattr(P, name))
         for name in (
@@ -53,8 +57,8 @@ _periods = itemgetter(  # from the flat vector, in the order in which `_fetch` t
         )
     )
 )
-_MODEL = slice(int(P.model_bias), int(P.model_weights_fib_nearness) + 1)  # the bias and the weights follow each other
-_GAPS = tuple(int(place) for place in (P.exit_stop_atr, P.exit_target_atr, P.exit_trailing_atr))
+MODEL = slice(int(P.model_bias), int(P.model_weights_fib_nearness) + 1)  # the bias and the weights follow each other
+GAPS = tuple(int(place) for place in (P.exit_stop_atr, P.exit_target_atr, P.exit_trailing_atr))
 _NO_LEVELS: FloatArray = np.empty(0, dtype=np.float64)
 _AUTO = ((5 * MINUTE, "1h"), (15 * MINUTE, "4h"), (4 * HOUR, "1d"), (DAY, "1w"), (WEEK, "3M"))
 
@@ -135,7 +139,7 @@ class Fibonacci:
         """Entries, confidence-mapped sizes, exits and rules; StrategyError names a parameter that is not known."""
         settings = PARAMETERS.read(params)
         use = settings.p.tolist()
-        levels, fractions = _partials(settings)
+        levels, fractions = partials_of(settings)
         made = _decide(settings, use, levels if fractions else _NO_LEVELS, features)
         stop, target, trail = made.distances
         return Signals(
@@ -146,9 +150,15 @@ class Fibonacci:
             target_distance=target,
             trail_distance=trail,
             partial_levels=made.prices.reshape(features.n, len(fractions)) if fractions else None,
-            rules=_rules(use, fractions),
+            rules=rules_of(use, fractions),
             blocked=made.blocked,
         )
+
+    def lanes(self, params: Sequence[Params], features: Features) -> Iterator[tuple[int, Lane | Signals]]:
+        """The same entries and exits for many sets at once, without what only a single backtest shows."""
+        from genesis.strategy.fibonacci_lanes import lanes  # compiled for batches alone
+
+        return lanes(self, params, features)
 
     def explain(self, params: Params, features: Features) -> Explanation:
         """What the strategy knew and decided at every bar, for tables and pictures."""
@@ -226,9 +236,9 @@ class _Decision(NamedTuple):
 def _decide(settings: Settings, use: list[float], levels: FloatArray, features: Features) -> _Decision:
     """Features, the model, and the gates in their order; `use` is the flat vector as plain floats."""
     p, other, n = settings.p, settings.other, features.n
-    periods = _periods(use), other["htf"]
-    known = features.last("fibonacci features", periods, lambda: _fetch(features, *periods))
-    weights = p[_MODEL].tobytes()
+    periods = periods_of(use), other["htf"]
+    known = features.last("fibonacci features", periods, lambda: fetch(features, *periods))
+    weights = p[MODEL].tobytes()
     direction, strength = features.last("fibonacci score", (periods, weights), lambda: score(p, *known[:7]))
     words = (n + 7) // 8
     stop = np.empty(8 * words, dtype=np.uint8)
@@ -249,7 +259,7 @@ def _decide(settings: Settings, use: list[float], levels: FloatArray, features: 
         stop,
         leave,
     )
-    for side, levels_path, at, bit in _NEAR:
+    for side, levels_path, at, bit in NEAR:
         if len(other[levels_path]) and use[at] and (bit == gates.LTF or use[gates.USE_HTF]):
             ladder = (known.top, known.bottom) if bit == gates.LTF else (known.htf_top, known.htf_bottom)
             gates.near_levels(
@@ -259,7 +269,7 @@ def _decide(settings: Settings, use: list[float], levels: FloatArray, features: 
         gates.overrule_by_rank(p, direction, strength, stop)
     blocked = np.zeros(len(gates.GATES), dtype=np.int64)
     entry, size = np.zeros(n, dtype=np.int8), np.ones(n)
-    multiples = [use[place] for place in _GAPS if use[place] > 0.0]
+    multiples = [use[place] for place in GAPS if use[place] > 0.0]
     gaps = np.zeros((len(multiples), n))
     prices = np.full(n * len(levels), np.nan)
     enter(
@@ -283,14 +293,14 @@ def _decide(settings: Settings, use: list[float], levels: FloatArray, features: 
         prices,
     )
     rows = iter(gaps)
-    distances = tuple(next(rows) if use[place] > 0.0 else None for place in _GAPS)
+    distances = tuple(next(rows) if use[place] > 0.0 else None for place in GAPS)
     counts = blocked.tolist()
     counts[gates.MISSING] -= 8 * words - n
     named = dict(zip(gates.GATES, counts, strict=True))
     return _Decision(known, direction, strength, stop[:n], named, entry, leave, size, distances, prices)
 
 
-def _fetch(features: Features, periods: tuple[float, ...], htf: str) -> _Known:
+def fetch(features: Features, periods: tuple[float, ...], htf: str) -> _Known:
     """The features for these periods, those of the higher timeframe all NaN where there is none."""
     rsi, ema, slope, bollinger, adx, atr, slow, left, right, zone, window, regime, *wide = map(int, periods)
     htf_regime, htf_left, htf_right = wide
@@ -317,7 +327,8 @@ def _fetch(features: Features, periods: tuple[float, ...], htf: str) -> _Known:
     )
 
 
-def _partials(settings: Settings) -> tuple[FloatArray, tuple[float, ...]]:
+def partials_of(settings: Settings) -> tuple[FloatArray, tuple[float, ...]]:
+    """Levels of the partial exits and the share of each; no shares where they are off."""
     levels = settings.other["exit.partials.levels"]
     if settings.p[P.exit_partials_enabled] == 0.0:
         return levels, ()
@@ -331,7 +342,8 @@ def _partials(settings: Settings) -> tuple[FloatArray, tuple[float, ...]]:
     return levels, fractions
 
 
-def _rules(use: list[float], fractions: tuple[float, ...]) -> Rules:
+def rules_of(use: list[float], fractions: tuple[float, ...]) -> Rules:
+    """Exit rules from the flat vector."""
     return Rules(
         max_hold_bars=int(use[P.exit_max_hold_bars]),
         stop_loss_pct=use[P.exit_stop_loss_pct],

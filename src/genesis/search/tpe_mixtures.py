@@ -259,8 +259,8 @@ def update(
         first = max(0, min(SLACK, table.shape[1] - total - spare))
     to = np.arange(first + 1, first + total)
     ids[g, first + 1 : first + total] = index
-    moves = np.append(np.flatnonzero(source > to), np.flatnonzero((source >= 0) & (source < to))[::-1])
-    news = np.flatnonzero(source < 0)
+    moves: Any = np.append(np.flatnonzero(source > to), np.flatnonzero((source >= 0) & (source < to))[::-1])
+    news: Any = np.flatnonzero(source < 0)
     fresh = np.empty(n)
     ends = np.empty((2, 1 + np.max(count)), np.int64)
     base[g, first] = math.log(prior_weight if n > 0 else 1.0) if n == 0 or prior_weight > 0.0 else -1e30

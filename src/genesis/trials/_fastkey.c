@@ -155,9 +155,11 @@ usual_key(Keyed *self, PyObject *params)
     }
     const Py_ssize_t length = PyBytes_GET_SIZE(raw);
     const char *bytes = PyBytes_AS_STRING(raw), *end = bytes + length;
-    int odd = bytes[0] != '{' || length > self->longest || PyDict_GET_SIZE(self->cache) >= self->limit ||
-              has_negative_zero(bytes, end);
-    if (self->decimals >= 0) {
+    int odd = length > self->longest || PyDict_GET_SIZE(self->cache) >= self->limit;
+    if (!own) { /* what this module wrote is a mapping and has no -0.0 */
+        odd = odd || bytes[0] != '{' || has_negative_zero(bytes, end);
+    }
+    if (self->decimals >= 0 && !(own && self->decimals >= PLAIN_DECIMALS)) { /* nor an exponent, nor more decimals */
         odd = odd || has_long_fraction(bytes, end, self->decimals) || has_negative_exponent(bytes, end);
     }
     const int null = !odd && has_null(bytes, end);

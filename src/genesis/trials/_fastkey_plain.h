@@ -37,19 +37,32 @@ has_room(const Plain *out, Py_ssize_t bytes)
     return out->end - out->at > bytes + 64;
 }
 
+/* The last `width` digits of a number. */
 static inline char *
 put_digits(char *at, uint64_t number, int width)
 {
-    char digits[20];
-    int first = 20;
-    do {
-        digits[--first] = (char)('0' + number % 10);
-        number /= 10;
-    } while (number > 0 || first > 20 - width);
-    for (; first < 20; first++) {
-        *at++ = digits[first];
+    static const char PAIRS[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
+                                "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
+                                "8081828384858687888990919293949596979899";
+    int left = width;
+    for (; left >= 2; left -= 2) {
+        memcpy(at + left - 2, PAIRS + 2 * (number % 100), 2);
+        number /= 100;
     }
-    return at;
+    if (left > 0) {
+        *at = (char)('0' + number % 10);
+    }
+    return at + width;
+}
+
+static inline char *
+put_number(char *at, uint64_t number)
+{
+    int width = 1;
+    for (uint64_t rest = number; rest >= 10; rest /= 10) {
+        width++;
+    }
+    return put_digits(at, number, width);
 }
 
 static int
@@ -57,7 +70,7 @@ write_float(Plain *out, double value)
 {
 #if FLT_EVAL_METHOD == 0
     static const double POWER[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10};
-    static const uint64_t WHOLE[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000,
+    static const int64_t WHOLE[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000,
                                      10000000000};
     const double size = fabs(value);
     if (!(size >= 1e-4 && size < 1e15)) { /* also 0.0, -0.0 and NaN */
@@ -73,7 +86,7 @@ write_float(Plain *out, double value)
         if (scaled >= 1e15) {
             return 0;
         }
-        uint64_t number = (uint64_t)scaled;
+        int64_t number = (int64_t)scaled; /* signed: one instruction each way */
         if ((double)number != scaled || scaled / POWER[decimals] != size) {
             continue;
         }
@@ -81,14 +94,14 @@ write_float(Plain *out, double value)
             number /= 10;
             decimals--;
         }
-        const uint64_t whole = (uint64_t)size;
+        const int64_t whole = (int64_t)size;
         char *at = out->at;
         if (value < 0) {
             *at++ = '-';
         }
-        at = put_digits(at, whole, 1);
+        at = put_number(at, (uint64_t)whole);
         *at++ = '.';
-        out->at = put_digits(at, number - whole * WHOLE[decimals], decimals);
+        out->at = put_digits(at, (uint64_t)(number - whole * WHOLE[decimals]), decimals > 0 ? decimals : 1);
         return 1;
     }
 #else
@@ -108,15 +121,33 @@ write_integer(Plain *out, PyObject *value)
     if (number < 0) {
         *out->at++ = '-';
     }
-    out->at = put_digits(out->at, number < 0 ? 0 - (uint64_t)number : (uint64_t)number, 1);
+    out->at = put_number(out->at, number < 0 ? 0 - (uint64_t)number : (uint64_t)number);
     return 1;
 }
 
-/* Not 0 if one of the eight bytes is 0. */
+/* Bits of 0x80 if one of eight bytes of ASCII is to be escaped. */
 static inline uint64_t
-zero_bytes(uint64_t word)
+escapes_in(uint64_t word)
 {
-    return (word - EACH(0x01)) & ~word & EACH(0x80);
+    return ((word - EACH(0x20)) | ((word ^ EACH('"')) - EACH(0x01)) | ((word ^ EACH('\\')) - EACH(0x01))) & EACH(0x80);
+}
+
+static inline uint64_t
+copy_word(char *to, const char *from)
+{
+    uint64_t word;
+    memcpy(&word, from, 8);
+    memcpy(to, &word, 8);
+    return escapes_in(word);
+}
+
+static inline uint64_t
+copy_half_word(char *to, const char *from)
+{
+    uint32_t half;
+    memcpy(&half, from, 4);
+    memcpy(to, &half, 4);
+    return escapes_in(half | EACH(0x40) << 32);
 }
 
 static int
@@ -128,12 +159,22 @@ write_text(Plain *out, const char *text, Py_ssize_t length)
     char *at = out->at;
     uint64_t escapes = 0;
     *at++ = '"';
-    memcpy(at, text, (size_t)length);
-    memset(at + length, 'a', 8); /* the last word is read whole: there is room */
-    for (Py_ssize_t i = 0; i < length; i += 8) {
-        uint64_t word;
-        memcpy(&word, at + i, 8);
-        escapes |= zero_bytes(word ^ EACH('"')) | zero_bytes(word ^ EACH('\\')) | zero_bytes(word & EACH(0xE0));
+    if (length >= 8) {
+        for (Py_ssize_t i = 0; i < length - 8; i += 8) {
+            escapes |= copy_word(at + i, text + i);
+        }
+        escapes |= copy_word(at + length - 8, text + length - 8); /* some of it for the second time */
+    }
+    else if (length >= 4) {
+        escapes = copy_half_word(at, text) | copy_half_word(at + length - 4, text + length - 4);
+    }
+    else {
+        uint64_t word = EACH(0x40);
+        for (Py_ssize_t i = 0; i < length; i++) {
+            at[i] = text[i];
+            word = word << 8 | (unsigned char)text[i];
+        }
+        escapes = escapes_in(word);
     }
     at[length] = '"';
     out->at = at + length + 1;
@@ -160,32 +201,36 @@ write_mapping(Plain *out, PyObject *node, int depth)
         const char *text;
         Py_ssize_t length;
         PyObject *value;
-    } items[PLAIN_KEYS], item;
-    PyObject *key;
-    Py_ssize_t position = 0;
+    } items[PLAIN_KEYS];
+    PyObject *key, *value;
+    Py_ssize_t position = 0, length;
     int count = 0;
 
     if (PyDict_GET_SIZE(node) > PLAIN_KEYS) {
         return 0;
     }
-    while (PyDict_Next(node, &position, &key, &item.value)) {
+    while (PyDict_Next(node, &position, &key, &value)) {
         int place = count;
-        FETCH(item.value);
-        if (count == PLAIN_KEYS || (item.text = ascii_text(key, &item.length)) == NULL) {
+        const char *text;
+        FETCH(value);
+        if (count == PLAIN_KEYS || (text = ascii_text(key, &length)) == NULL) {
             return 0;
         }
         for (; place > 0; place--) { /* sorted as it comes: most mappings are nearly in order */
             const Py_ssize_t before = items[place - 1].length;
-            int order = items[place - 1].text[0] - item.text[0];
+            int order = items[place - 1].text[0] - text[0];
             if (order == 0) {
-                order = memcmp(items[place - 1].text, item.text, (size_t)Py_MIN(before, item.length));
+                order = memcmp(items[place - 1].text, text, (size_t)Py_MIN(before, length));
             }
-            if (order < 0 || (order == 0 && before < item.length)) {
+            if (order < 0 || (order == 0 && before < length)) {
                 break;
             }
             items[place] = items[place - 1];
         }
-        items[place] = item;
+        /* Each for itself: a struct filled field by field and copied at once makes the processor wait for the fields. */
+        items[place].text = text;
+        items[place].length = length;
+        items[place].value = value;
         count++;
     }
     for (int i = 0; i < count; i++) {

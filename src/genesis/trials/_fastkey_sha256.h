@@ -118,6 +118,18 @@ has_sha_instructions(void)
 
 static Compress compress_here = compress_portable; /* chosen once, when the module is loaded */
 
+/* Eight digits, the first in the highest byte. */
+static inline uint64_t
+hex_digits(uint32_t word)
+{
+    uint64_t each = word; /* a nibble a byte */
+    each = (each | each << 16) & UINT64_C(0x0000FFFF0000FFFF);
+    each = (each | each << 8) & UINT64_C(0x00FF00FF00FF00FF);
+    each = (each | each << 4) & UINT64_C(0x0F0F0F0F0F0F0F0F);
+    const uint64_t letters = ((each + UINT64_C(0x0606060606060606)) >> 4) & UINT64_C(0x0101010101010101);
+    return each + UINT64_C(0x3030303030303030) + letters * ('a' - '9' - 1);
+}
+
 /* A new str of 64 hexadecimal digits. */
 static PyObject *
 hex_of_sha256(Compress compress, const char *bytes, Py_ssize_t length)
@@ -140,8 +152,11 @@ hex_of_sha256(Compress compress, const char *bytes, Py_ssize_t length)
     PyObject *text = PyUnicode_New(DIGITS, 127);
     if (text != NULL) {
         Py_UCS1 *out = PyUnicode_1BYTE_DATA(text);
-        for (int i = 0; i < DIGITS; i++) {
-            out[i] = (Py_UCS1) "0123456789abcdef"[state[i / 8] >> (28 - 4 * (i % 8)) & 15];
+        for (int i = 0; i < WORDS; i++) {
+            const uint64_t digits = hex_digits(state[i]);
+            for (int j = 0; j < 8; j++) {
+                out[8 * i + j] = (Py_UCS1)(digits >> (56 - 8 * j));
+            }
         }
     }
     return text;

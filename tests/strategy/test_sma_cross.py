@@ -7,10 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genesis.engine.backtest import backtest
+from genesis.engine.lanes import backtest_many
 from genesis.market.catalog import load_bars
 from genesis.strategy.features import FeatureCache, Features
 from genesis.strategy.indicators import sma
-from genesis.strategy.sma_cross import SmaCross, crosses, means_and_crosses
+from genesis.strategy.sma_cross import SmaCross, crosses, list_crosses, means_and_crosses
+from genesis.types import Costs
 
 BARS = load_bars("sample:IBM").slice(0, 300)
 
@@ -41,7 +44,13 @@ def test_two_means_in_one_pass_are_the_bits_of_each_alone(seed, n, fast, slow, t
     means_and_crosses(x, fast, slow, a, b, cross)
     np.testing.assert_array_equal(a, sma(x, fast))
     np.testing.assert_array_equal(b, sma(x, slow))
-    assert cross.tolist() == crosses(a, b).tolist() == slow_crosses(a.tolist(), b.tolist())
+    wanted = slow_crosses(a.tolist(), b.tolist())
+    assert cross.tolist() == crosses(a, b).tolist() == wanted
+    bars = np.empty(n + 1, dtype=np.int32)
+    cross[:] = 7  # what another set left behind
+    count = list_crosses(a, b, cross, bars)
+    assert cross.tolist() == wanted
+    assert bars[:count].tolist() == np.flatnonzero(wanted).tolist()
 
 
 @pytest.mark.parametrize("known", [(), (10,), (30,), (10, 30)])
@@ -64,3 +73,20 @@ def test_the_signals_do_not_depend_on_what_the_cache_holds(known):
 def test_equal_periods_never_cross():
     """A mean does not cross itself."""
     assert not SmaCross().signals({"fast": 10, "slow": 10}, Features(BARS)).entry.any()
+
+
+def test_a_batch_of_every_side_is_its_members_one_by_one():
+    """Sets that the lanes list themselves and whole signals, mixed: each has the bits it has alone."""
+    sets = [
+        {"fast": fast, "slow": slow, "side": side}
+        for fast in (3, 7, 12)
+        for slow in (12, 20, 45)
+        for side in ("both", "long", "both", "short")
+    ]
+    costs = Costs(fee_bps=5, slippage_bps=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr("genesis.engine.lanes.simulate_many")  # what sends a batch the single way must not happen
+        many = backtest_many(BARS, "sma_cross", sets, costs=costs, trade_from=20)
+    alone = [backtest(BARS, "sma_cross", params, costs=costs, trade_from=20).metrics for params in sets]
+    assert many == alone
+    assert [metrics.reasons for metrics in many] == [metrics.reasons for metrics in alone]

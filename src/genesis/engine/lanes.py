@@ -23,7 +23,7 @@ from genesis.engine.lane_metrics import ROWS, measure_lanes
 from genesis.engine.loop import OK
 from genesis.engine.metrics import COUNT, SLOTS, Metrics, measure, metrics_of, periods_per_year
 from genesis.errors import StrategyError
-from genesis.types import Costs, Execution, Fill, Params, Signals
+from genesis.types import Costs, Execution, Fill, Params, Rules, Signals
 
 if TYPE_CHECKING:
     from genesis.market.bars import Bars
@@ -43,6 +43,11 @@ class Lane:
     count: int
     columns: tuple[NDArray[Any], ...]
     terms: Sequence[float]
+
+
+def plain_columns(entry: NDArray[np.int8]) -> tuple[tuple[NDArray[Any], ...], Sequence[float]]:
+    """Columns and terms of a lane that has entries and nothing else."""
+    return signal_arrays(Signals(entry=entry), len(entry)), exit_terms_of(Rules())
 
 
 class _RefusedError(Exception):

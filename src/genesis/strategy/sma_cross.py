@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genesis.engine.compile import jit, rule
+from genesis.engine.quiet import find_coded
 from genesis.strategy.features import Features
 from genesis.strategy.needs import Need
 from genesis.strategy.parameters import ParameterTable, choice, whole
 from genesis.types import FloatArray, Int8Array, Params, Rules, Signals
+
+if TYPE_CHECKING:
+    from genesis.engine.lanes import Lane
 
 PARAMETERS = ParameterTable(
     "sma_cross",
@@ -45,6 +51,15 @@ def crosses(fast: FloatArray, slow: FloatArray) -> Int8Array:
     for i in range(1, fast.shape[0]):
         out[_at(i)] = cross_at(fast, slow, i)
     return out
+
+
+@jit
+def list_crosses(fast: FloatArray, slow: FloatArray, cross: Int8Array, bars: NDArray[np.int32]) -> int:
+    """The same into `cross`, its bars in order into `bars`, which has room for one more; their number."""
+    cross[0] = 0
+    for i in range(1, fast.shape[0]):
+        cross[_at(i)] = cross_at(fast, slow, i)
+    return int(np.int64(find_coded(cross, bars)))
 
 
 @rule
@@ -100,7 +115,9 @@ class SmaCross:
     def signals(self, params: Params, features: Features) -> Signals:
         """Entries at the bar of the cross; with one side, the opposite cross leaves the position."""
         fast, slow, side = PARAMETERS.read(params).p
-        cross = _crosses(features, int(fast), int(slow))
+        faster, slower, cross = _means(features, int(fast), int(slow))
+        if cross is None:
+            cross = crosses(faster, slower)
         if side == 0.0:
             return Signals(entry=cross)
         keep = 1 if side == 1.0 else -1
@@ -109,9 +126,23 @@ class SmaCross:
         blocked = {"side": int(np.count_nonzero(cross == -keep))}
         return Signals(entry=entry, exit=leave, rules=Rules(opposite="exit"), blocked=blocked)
 
+    def lanes(self, params: Sequence[Params], features: Features) -> Iterator[tuple[int, Lane | Signals]]:
+        """The same for many sets at once: entries and their bars in one pass, into arrays that each set writes anew."""
+        from genesis.engine.lanes import Lane, plain_columns  # compiled for batches alone
 
-def _crosses(features: Features, fast: int, slow: int) -> Int8Array:
-    """Crosses of the means of two periods; if the fast one is not in the cache yet, both are made in one pass."""
+        entry, bars = np.empty(features.n, dtype=np.int8), np.empty(features.n + 1, dtype=np.int32)
+        columns, terms = plain_columns(entry)
+        for place, one in enumerate(params):
+            fast, slow, side = PARAMETERS.read(one).p
+            if side == 0.0:
+                faster, slower, _ = _means(features, int(fast), int(slow))
+                yield place, Lane(bars, list_crosses(faster, slower, entry, bars), columns, terms)
+            else:
+                yield place, self.signals(one, features)
+
+
+def _means(features: Features, fast: int, slow: int) -> tuple[FloatArray, FloatArray, Int8Array | None]:
+    """The fast and the slow mean; if the fast one is not in the cache yet, both are made in one pass, with crosses."""
     made: list[Any] = []
 
     def first() -> FloatArray:
@@ -122,7 +153,4 @@ def _crosses(features: Features, fast: int, slow: int) -> Int8Array:
 
     a = features.fetch_made("sma", (fast,), first)
     b = features.fetch_made("sma", (slow,), lambda: made[1]) if made else features.fetch("sma", slow)
-    if made and b is made[1]:
-        cross: Int8Array = made[2]
-        return cross
-    return crosses(a, b)
+    return a, b, made[2] if made and b is made[1] else None

@@ -317,35 +317,31 @@ class _Fit:
         self.model = TpeModel(self.cells, options)
         self.seen = 0
         self.row_of: dict[int, int] = {}
+        self._plan = [(name, dist, *_limits(dist)) for name, dist in space.items()]
 
     def _row(self, params: Mapping[str, Any]) -> list[float] | None:
         """The internal values of a trial, None where one is absent or outside today's range."""
         row = []
-        for name, dist in self.space.items():
+        for name, dist, choices, low, high in self._plan:
             if name not in params:
                 return None
             value = params[name]
-            if type(value) is not float or isinstance(dist, CategoricalDistribution):
+            if choices is not None or type(value) is not float:
                 try:
                     value = dist.to_internal_repr(value)
                 except ValueError:
                     return None
-            if not isinstance(dist, CategoricalDistribution):
-                assert isinstance(dist, FloatDistribution | IntDistribution)
-                if not dist.low <= value <= dist.high:
-                    return None
+            if choices is None and not low <= value <= high:
+                return None
             row.append(value)
         return row
 
     def params(self, model: FloatArray) -> dict[str, Any]:
         """One point in model coordinates, `[1, d]`, as parameters."""
         found: dict[str, Any] = {}
-        for (name, dist), value in zip(self.space.items(), self.cells.values(model)[0].tolist(), strict=True):
-            if isinstance(dist, CategoricalDistribution):
-                found[name] = dist.choices[int(value)]
-            else:
-                assert isinstance(dist, FloatDistribution | IntDistribution)
-                found[name] = dist.to_external_repr(min(value, dist.high))
+        values: list[float] = self.cells.values(model)[0].tolist()
+        for (name, dist, choices, _, high), value in zip(self._plan, values, strict=True):
+            found[name] = dist.to_external_repr(min(value, high)) if choices is None else choices[int(value)]
         return found
 
     def update(self, history: _History) -> None:
@@ -381,6 +377,14 @@ class _Fit:
         size = min(-(-len(history.trials) // 10), MOST_GOOD)
         rows = [self.row_of[i] for i in history.order()[:size].tolist() if i in self.row_of]
         return np.array(sorted(rows), dtype=np.int64)
+
+
+def _limits(dist: BaseDistribution) -> tuple[Sequence[Any] | None, float, float]:
+    """The choices of a categorical distribution, or None and the ends of a numeric one's range."""
+    if isinstance(dist, CategoricalDistribution):
+        return dist.choices, 0.0, 0.0
+    assert isinstance(dist, FloatDistribution | IntDistribution)
+    return None, dist.low, dist.high
 
 
 def column(name: str, dist: BaseDistribution) -> Column:

@@ -60,12 +60,12 @@ def drawn(rng, table, share):
 
 
 def same(bars, sets):
-    features = Features(bars)
+    features, start = Features(bars), min(30, len(bars) - 1)
     with pytest.MonkeyPatch.context() as patch:
         patch.delattr("genesis.engine.lanes.simulate_many")  # what sends a batch the single way must not happen
-        made = backtest_many(bars, "fibonacci", sets, costs=COSTS, features=features, trade_from=30)
+        made = backtest_many(bars, "fibonacci", sets, costs=COSTS, features=features, trade_from=start)
     for params, metrics in zip(sets, made, strict=True):
-        one = backtest(bars, "fibonacci", params, costs=COSTS, features=features, trade_from=30)
+        one = backtest(bars, "fibonacci", params, costs=COSTS, features=features, trade_from=start)
         assert metrics == one.metrics, params
         assert metrics.reasons == one.metrics.reasons
     return made
@@ -82,14 +82,15 @@ def test_sets_with_nothing_in_common(market, flats, seed, tick):
 @given(
     base=FLAT,
     seed=st.integers(0, 2**31),
+    n=st.sampled_from([1, 9, 60, 320, 320]),
     count=st.sampled_from([2, 7, 16, 17, 40]),
     worth=st.sampled_from([0.0, 0.1, 0.9]),
 )
-def test_sets_of_one_group(market, base, seed, count, worth):
+def test_sets_of_one_group(market, base, seed, n, count, worth):
     """Sets that share features and weights, few and many, with the same sizes and with different ones."""
     rng = np.random.default_rng(seed)
     sets = [nested({**base, **drawn(rng, OWN, 0.6), **drawn(rng, WORTH, worth)}) for _ in range(count)]
-    same(market(seed % 500, 320), sets)
+    same(market(seed % 500, n), sets)
 
 
 def test_the_random_groups_trade(market):
@@ -148,6 +149,11 @@ def test_an_unknown_parameter_is_named_as_for_a_single_set(market):
         with pytest.raises(StrategyError) as many:
             backtest_many(bars, "fibonacci", [{}, wrong, {}], costs=COSTS)
         assert str(many.value) == str(alone.value)
+
+
+def test_no_sets_have_no_metrics(market):
+    """An empty batch is an empty list."""
+    assert backtest_many(market(1, 50), "fibonacci", [], costs=COSTS) == []
 
 
 def test_the_strategy_by_name_has_lanes():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from genesis.config import StudyConfig, load_study
     from genesis.engine.backtest import Backtest, backtest
+    from genesis.engine.lanes import backtest_many
     from genesis.errors import GenesisError
     from genesis.market.bars import Bars, resample
     from genesis.market.catalog import load_bars
@@ -36,6 +37,7 @@ _HOMES = {
     "StudyConfig": "config",
     "TrialResult": "types",
     "backtest": "engine.backtest",
+    "backtest_many": "engine.lanes",
     "list_runs": "run.result",
     "load_bars": "market.catalog",
     "load_strategy": "strategy.base",
@@ -63,6 +65,7 @@ __all__ = [
     "TrialResult",
     "__version__",
     "backtest",
+    "backtest_many",
     "list_runs",
     "load_bars",
     "load_strategy",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,11 +14,13 @@ from hypothesis import strategies as st
 from tests.engine.markets import entries, random_bars, random_signals
 from tests.engine.test_twin import COSTS, EXECUTION, OPTIONAL, RULES
 
+from genesis.engine.backtest import backtest
 from genesis.engine.kernel import simulate
 from genesis.engine.lanes import backtest_many, simulate_many
 from genesis.engine.metrics import compute_metrics
 from genesis.errors import StrategyError
 from genesis.strategy.features import Features
+from genesis.strategy.sma_cross import SmaCross
 from genesis.types import Costs, Execution, Rules, Signals
 
 
@@ -133,6 +136,27 @@ def test_a_strategy_may_hand_over_whole_signals_in_any_order():
     strategy.sizes = (1.0, -2.0)
     with pytest.raises(StrategyError, match=r"-2\.0"):
         backtest_many(bars, strategy, sets, **how)
+
+
+def test_a_subclass_with_signals_of_its_own_has_no_lanes():
+    """What `lanes` of the parent would say is not what the child does."""
+
+    class Contrary(SmaCross):
+        def signals(self, params, features):
+            made = super().signals(params, features)
+            return replace(made, entry=-made.entry)
+
+    class Renamed(SmaCross):
+        id = "renamed"
+
+    bars, costs, sets = random_bars(4, 400), Costs(fee_bps=1, slippage_bps=1), [{"fast": 3, "slow": 12}] * 2
+    plain = backtest_many(bars, SmaCross(), sets, costs=costs)
+    changed = SmaCross()
+    changed.signals = Contrary().signals
+    for strategy in (Contrary(), changed):
+        made = backtest_many(bars, strategy, sets, costs=costs)
+        assert made[0] == backtest(bars, strategy, sets[0], costs=costs).metrics != plain[0]
+    assert backtest_many(bars, Renamed(), sets, costs=costs) == plain
 
 
 @pytest.mark.slow

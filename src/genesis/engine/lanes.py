@@ -150,10 +150,20 @@ def backtest_many(
     features: Features | None = None,
     trade_from: int = 0,
 ) -> list[Metrics]:
-    """Metrics of `strategy` for each of `params`; arguments and numbers as in `backtest`."""
+    """Metrics of `strategy` for each of `params`, in their order; arguments, numbers and errors as in `backtest`.
+
+    Quicker than one backtest after another, since no fills, trades or equity are kept, and since strategies that have
+    `lanes` share their passes over the bars.
+
+    >>> from genesis.market.catalog import load_bars
+    >>> sets = [{"fast": fast, "slow": 30} for fast in (5, 10, 20)]
+    >>> many = backtest_many(load_bars("sample:IBM"), "sma_cross", sets, costs=Costs(fee_bps=5, slippage_bps=2))
+    >>> [int(metrics["trades"]) for metrics in many]
+    [155, 125, 122]
+    """
     strategy, features = resolve(bars, strategy, features)
     execution = execution_of(fill, capital, execution)
-    if hasattr(strategy, "lanes"):
+    if _knows_lanes(strategy):
         lanes = _Lanes(bars, terms_of(costs, execution), trade_from)
         with suppress(_RefusedError, StrategyError):  # the first set that is wrong says so below
             return _in_lanes(lanes, strategy.lanes(params, features), len(params))
@@ -164,6 +174,15 @@ def backtest_many(
         execution=execution,
         trade_from=trade_from,
     )
+
+
+def _knows_lanes(strategy: Any) -> bool:
+    """Whether whoever says `signals` says `lanes` too: a subclass that changes the one has not changed the other."""
+    for owner in (strategy, *type(strategy).__mro__):
+        said = vars(owner) if hasattr(owner, "__dict__") else {}
+        if "lanes" in said or "signals" in said:
+            return callable(said.get("lanes"))
+    return False
 
 
 def _in_lanes(lanes: _Lanes, produced: Iterator[tuple[int, Lane | Signals]], count: int) -> list[Metrics]:

@@ -22,7 +22,7 @@ class Strategy(Protocol):
 
     Optional class attributes: `space` (the parameter space to search when a study names none; parameter specs as in
     a study file), `higher` (the default higher timeframe), `needs` (which features hang on which parameters, read by
-    `precompute`).
+    `precompute`), `lanes` (many parameter sets at once, see `engine.lanes`).
     """
 
     id: str

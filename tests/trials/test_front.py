@@ -7,6 +7,7 @@ import random
 import sqlite3
 import threading
 import tracemalloc
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from genesis.trials import front as module
 from genesis.trials.front import Front
 from genesis.trials.guard import NoDupeGuard
 
+NUMBERS = count()  # an object's id may come again when it is gone
 EVERY = ["a", "b", "c", "ü", "\ud800", "a\0", "", "never"]
 HEX = [f"{n:064x}" for n in range(5_000)]
 
@@ -298,7 +300,7 @@ class FrontMachine(RuleBasedStateMachine):
 
     @initialize()
     def start(self) -> None:
-        path = self.folder / f"{id(self)}.db"
+        path = self.folder / f"{next(NUMBERS)}.db"
         self.guards = [NoDupeGuard(path), NoDupeGuard(path)]
         self.model: set[str] = set()
 

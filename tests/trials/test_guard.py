@@ -12,6 +12,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from genesis.errors import CorruptStoreError, StoreBusyError, StoreError
 from genesis.trials.guard import NoDupeGuard
 from genesis.trials.identity import trial_key
 
+NUMBERS = count()  # an object's id may come again when it is gone
 SIGS = [trial_key({"n": n}) for n in range(10_000)]
 ODD = ["", "a\0", "a", "a\0b", "\ud800", "\ud801", "ü", "\\u0000", "1", "1.0", "x'; DROP TABLE signatures;--", "😀"]
 
@@ -366,7 +368,7 @@ class GuardMachine(RuleBasedStateMachine):
 
     @initialize()
     def start(self) -> None:
-        self.guard = NoDupeGuard(self.folder / f"{id(self)}.db")
+        self.guard = NoDupeGuard(self.folder / f"{next(NUMBERS)}.db")
         self.model: dict[str, str] = {}
 
     @rule(sig=sigs)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,8 @@ from genesis.errors import CorruptStoreError, StoreBusyError, StoreError
 from genesis.trials.identity import trial_key
 from genesis.trials.store import STATES, Duplicate, RunStore, Stored
 from genesis.types import TrialResult, Violation
+
+NUMBERS = count()  # an object's id may come again when it is gone
 
 
 def stored(number: int, *, generation: int = 0, state: str = "complete", score: float | None = 1.5, **more) -> Stored:
@@ -375,7 +378,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.path = self.folder / str(id(self))
+        self.path = self.folder / str(next(NUMBERS))
         self.store = RunStore.create(self.path, {"study": 1}, cache_bytes=3_000)
         self.memory = Memory()
 

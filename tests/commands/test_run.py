@@ -203,3 +203,18 @@ def test_a_table_that_cannot_be_written_is_said_in_one_line(folder, monkeypatch,
     assert code == 5
     assert err.count("\n") == 1
     assert "name a file in a folder that is there" in err
+
+
+def test_a_table_takes_all_trials_and_says_so(folder, monkeypatch):
+    """`--best` without Optuna is refused: it would not be honoured."""
+    monkeypatch.chdir(folder)
+    call("run", "study.yaml", "--progress", "quiet")
+    with pytest.raises(ConfigError, match="--best"):
+        call("export", "small", "--csv", "a.csv", "--best", "5")
+    assert not Path("a.csv").exists()
+
+
+def test_a_storage_without_a_study_is_no_folder():
+    """`genesis import URL` says what is missing from the URL."""
+    with pytest.raises(ConfigError, match="#STUDY"):
+        call("import", "sqlite:///o.db")

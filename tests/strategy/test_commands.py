@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -11,7 +12,8 @@ from typer.testing import CliRunner
 
 import genesis
 from genesis.cli import app
-from genesis.errors import StrategyError
+from genesis.errors import GenesisError, StoreError, StrategyError
+from genesis.strategy.fibonacci_parameters import PARAMETERS
 from genesis.strategy.starting import starting_files
 
 STUDY = """
@@ -116,3 +118,57 @@ def test_a_trial_of_a_run_is_repeated_to_the_bit(tmp_path, monkeypatch):
     later = json.loads(run("backtest", "study.yaml", "-p", "fast=9", "--window", "holdout", "--json"))
     assert later["params"] == {"slow": 60, "fast": 9}
     assert later["data"]["trade_from"] == 120
+
+
+def failing(*args, code):
+    """What a command that is refused says: one line, no traceback."""
+    result = CliRunner().invoke(app, list(args))
+    assert isinstance(result.exception, GenesisError), result.exception
+    assert result.exception.exit_code == code
+    return str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (
+            "return Signals(entry=np.zeros(features.n, dtype=np.int8) + params['slow'])",
+            r"KeyError: 'slow'.*line 7.*-p NAME",
+        ),
+        ("raise ValueError('odd')", r"ValueError: odd .*own\.py, line 7\); mend the strategy"),
+        ("import sys; sys.exit(3)", r"called sys\.exit\(3\)"),
+        ("return np.ones(3)", r"shape \(3,\)"),
+    ],
+)
+def test_what_an_authors_code_does_wrong_is_one_line(tmp_path, monkeypatch, body, said):
+    """A strategy that raises, exits or returns nonsense: what, where and what to do, with exit code 4."""
+    monkeypatch.chdir(tmp_path)
+    head = "import numpy as np\nfrom genesis import Signals\n\n\nclass Own:\n    def signals(self, params, features):\n"
+    (tmp_path / "own.py").write_text(f"{head}        {body}\n")
+    told = failing("backtest", "./own.py:Own", "-p", "fast=3", code=StrategyError.exit_code)
+    assert re.search(said, told), told
+    assert "\n" not in told
+
+
+def test_a_range_without_its_type_is_told_so():
+    """`low` beside a parameter's name is a range that lacks its type, not a parameter of the strategy."""
+    with pytest.raises(StrategyError, match=r"exit\.max_hold_bars is to be searched.* type: int"):
+        PARAMETERS.read({"exit.max_hold_bars.low": 5, "exit.max_hold_bars.high": 60})
+
+
+def test_files_that_cannot_be_written_are_one_line(tmp_path):
+    """A folder that is a file, for a new strategy and for fills."""
+    (tmp_path / "file").write_text("")
+    told = failing("new", "strategy", "mine", "--folder", str(tmp_path / "file" / "x"), code=StoreError.exit_code)
+    assert "cannot be written" in told
+    fills = str(tmp_path / "file" / "fills.csv")
+    told = failing("backtest", "sma_cross", "--fills", fills, code=StoreError.exit_code)
+    assert "cannot be written" in told
+
+
+@pytest.mark.parametrize("name", ["numpy", "json", "Pytest"])
+def test_a_name_that_would_hide_a_module_is_refused(tmp_path, name):
+    """A numpy.py beside a strategy would be imported in NumPy's place."""
+    told = failing("new", "strategy", name, "--folder", str(tmp_path), code=StrategyError.exit_code)
+    assert "choose another name" in told
+    assert not list(tmp_path.iterdir())

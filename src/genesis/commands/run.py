@@ -218,6 +218,8 @@ def export_command(
     kept = open_run(run, runs_dir=runs_dir)
     if optuna is None and csv is None and parquet is None:
         raise ConfigError("export: nothing to write to; give --optuna URL, --csv FILE or --parquet FILE")
+    if best is not None and optuna is None:
+        raise ConfigError("export --best: a table takes all trials; leave --best out, or give --optuna URL too")
     done: dict[str, Any] = {"run_id": kept.run_id}
     if optuna is not None:
         done["optuna"] = {

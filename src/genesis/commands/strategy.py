@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,7 +14,8 @@ import orjson
 import typer
 import yaml
 
-from genesis.errors import ConfigError
+import genesis
+from genesis.errors import ConfigError, GenesisError, StoreError, StrategyError
 
 if TYPE_CHECKING:
     from genesis.engine.backtest import Backtest
@@ -45,6 +49,8 @@ def new_strategy(
     cls = next(line.split()[1].rstrip(":") for line in strategy.read_text().splitlines() if line.startswith("class "))
     ref = strategy if strategy.is_absolute() else f"./{strategy}"
     typer.echo(f"next  genesis backtest {ref}:{cls} --data sample:IBM -p fast=10 -p slow=40")
+    if find_spec("pytest") is None:
+        typer.echo("      pip install pytest")
     typer.echo(f"      python -m pytest {test}")
 
 
@@ -99,7 +105,11 @@ def backtest_command(
         market = {"source": data, "timeframe": timeframe, "start": start, "end": end, "warmup_bars": warmup_bars}
         made = _run(target, own, market, costs=costs, fill=fill, capital=capital)
     if fills is not None:
-        made.fills.to_csv(fills, index=False)
+        try:
+            made.fills.to_csv(fills, index=False)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise StoreError(f"{fills}: cannot be written ({reason}); name a file in a folder that is there") from error
     typer.echo(_json(made, target) if as_json else _words(made, target))
 
 
@@ -178,7 +188,24 @@ def _run(strategy: Any, params: dict[str, Any], market: dict[str, Any], **option
 
     loaded = load_strategy(strategy)
     found = load_window(market.pop("source"), **market)
-    return backtest(found.bars, loaded, params, trade_from=found.trade_from, **options)
+    with _in_one_line(strategy):
+        return backtest(found.bars, loaded, params, trade_from=found.trade_from, **options)
+
+
+@contextmanager
+def _in_one_line(strategy: Any) -> Iterator[None]:
+    """Say what an author's code raised, and where, without the calls that led there."""
+    try:
+        yield
+    except GenesisError:
+        raise
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if not Path(frame.filename).is_relative_to(Path(genesis.__file__).parent)]
+        at = (own or frames)[-1]
+        do = "give the parameter with -p NAME=VALUE" if isinstance(error, KeyError) else "mend the strategy"
+        said = f"{type(error).__name__}: {error} ({at.filename}, line {at.lineno})"
+        raise StrategyError(f"{strategy}: {said}; {do}") from error
 
 
 def _json(made: Backtest, target: str) -> str:

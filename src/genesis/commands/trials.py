@@ -43,6 +43,8 @@ def import_(
 
         name = _run_name(run_id or split_source(source)[1])
         report = import_study(source, runs / name)
+    elif "://" in source or source.startswith("journal:"):
+        raise ConfigError(f"import: {source!r} names a storage and no study in it; write {source}#STUDY")
     else:
         name = _run_name(run_id or Path(source).resolve().name)
         report = import_folder(source, runs / name)

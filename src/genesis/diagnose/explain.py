@@ -124,6 +124,8 @@ def explain_stop(reason: str | None, facts: Mapping[str, Any]) -> Explanation:
     known = {"trials": "?", "size": "?", "best": "?"} | {name: shown(value) for name, value in facts.items()}
     if reason is None:
         headline = "No stop is recorded: the run is going on or was killed; `genesis resume` continues it."
+    elif reason == "exhausted" and facts.get("trials") == 0:
+        headline = "No trial ran: not one of the space's points keeps its rules; loosen `rules` or widen the ranges."
     elif reason in _STOPS:
         headline = _STOPS[reason].format(**known)
     else:

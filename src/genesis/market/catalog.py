@@ -150,7 +150,20 @@ def keep_bars(
     path = stored_path(name)
     if path.exists() and not replace and read_label(path)["fingerprint"] != bars.fingerprint:
         raise DataError(f"{name} is kept already with other bars, in {path}; give another name, or replace it")
+    make_home()
     return write_stored(path, bars, name=name, extra=extra)
+
+
+def make_home() -> None:
+    """Make `data_home()`; raises `DataError` that names the variable when it cannot be made."""
+    home = data_home()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DataError(
+            f"{home}: cannot be made ({reason}); set GENESIS_HOME to a folder that may be written"
+        ) from error
 
 
 def stored_path(name: str) -> Path:

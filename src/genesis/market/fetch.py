@@ -13,7 +13,7 @@ import numpy as np
 
 from genesis.errors import DataError, MissingExtraError
 from genesis.market.bars import COLUMNS, Bars
-from genesis.market.catalog import keep_bars, stored_path
+from genesis.market.catalog import keep_bars, make_home, stored_path
 from genesis.market.checks import check_arrays, describe_gaps, find_gaps, iso
 from genesis.market.files import read_label, read_stored
 from genesis.market.journal import PageJournal
@@ -119,6 +119,7 @@ def fetch_candles(
     if kept is not None:
         _same(name, read_label(path), about)
     _ready(source, symbol, frame, patience)
+    make_home()
     with PageJournal.open(part, about) as journal:
         _same(name, journal.about, about)
         now = _exchange_now(source, patience)

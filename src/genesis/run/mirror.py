@@ -34,7 +34,7 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
     try:
         return _journal(url.removeprefix("journal:")) if url.startswith("journal:") else _tables(url)
     except ImportError as error:
-        if "psycopg" in str(error):
+        if "psycopg" in str(error) or url.startswith("postgres"):
             raise MissingExtraError(
                 "a PostgreSQL storage needs its driver: pip install 'genesis-core[postgres]'"
             ) from error

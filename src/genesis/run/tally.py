@@ -131,7 +131,7 @@ class Tally:
             generation=generation,
             elapsed=now - self.started,
             rate=rate,
-            eta=(self.total - self.done) / rate if rate and self.total is not None else None,
+            eta=max(self.total - self.done, 0) / rate if rate and self.total is not None else None,
             best_score=best.score if best else None,
             best_number=best.number if best else None,
             best_params=best.params if best else None,

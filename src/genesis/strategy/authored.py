@@ -39,7 +39,18 @@ class Authored:
         return f"<strategy {self.id} ({self.way}) from {self.ref}>"
 
     def signals(self, params: Params, features: Features) -> Signals:
-        """The author's signals, checked; an exception of theirs passes through unchanged, with its traceback."""
+        """The author's signals, checked; an exception of theirs passes through unchanged, with its traceback.
+
+        But for SystemExit, which would end whoever asks without a word: it becomes a StrategyError.
+        """
+        try:
+            return self._signals(params, features)
+        except SystemExit as error:
+            raise StrategyError(
+                f"{self.ref}: the strategy called sys.exit({error.code!r}); raise an exception that says what is wrong"
+            ) from error
+
+    def _signals(self, params: Params, features: Features) -> Signals:
         made = self._make()
         features, params = features.sealed, copy.deepcopy(params)
         if self.way == "signals":

@@ -14,6 +14,7 @@ from genesis.strategy.features import did_you_mean
 from genesis.types import FloatArray
 
 Reader = Callable[[str, Any], Any]
+_OF_A_RANGE = frozenset(("low", "high", "step", "choices", "log"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +189,12 @@ class ParameterTable:
         for part in str(name).split("."):
             node = node.get(part) if isinstance(node, dict) else None
             if node is None:
+                if path.rpartition(".")[2] in _OF_A_RANGE:
+                    owner = path.rpartition(".")[0]
+                    raise StrategyError(
+                        f"{self.name} has no parameter {path!r}; if {owner} is to be searched, its type is missing: "
+                        "write type: int, float or categorical beside it"
+                    )
                 hint = did_you_mean(path, self.parameters) or did_you_mean(str(name), tree)
                 raise StrategyError(f"{self.name} has no parameter {path!r}{hint}; this group knows {', '.join(tree)}")
         return node

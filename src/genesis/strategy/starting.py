@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import keyword
 import re
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from genesis.errors import StrategyError
+from genesis.errors import StoreError, StrategyError
 
 Way = Literal["array", "compiled", "python"]
 
@@ -162,6 +164,13 @@ def starting_files(name: str, way: Way = "array") -> dict[str, str]:
     return {f"{module}.py": _HEAD.format(**facts) + body, f"test_{module}.py": _TEST.format(**facts)}
 
 
+def _is_installed(module: str) -> bool:
+    """Whether the name is one of Python's own modules, or of an installed package."""
+    spec = None if module in sys.stdlib_module_names else find_spec(module)
+    places = {"site-packages", "dist-packages"}
+    return module in sys.stdlib_module_names or bool(spec and spec.origin and places & set(Path(spec.origin).parts))
+
+
 def write_starting_files(name: str, folder: str | Path = ".", way: Way = "array") -> list[Path]:
     """Write the files of a new strategy and return their paths; refuses to replace one that is there."""
     folder = Path(folder)
@@ -169,8 +178,15 @@ def write_starting_files(name: str, folder: str | Path = ".", way: Way = "array"
     there = [file for file in files if (folder / file).exists()]
     if there:
         raise StrategyError(f"{folder / there[0]} exists and is not replaced; choose another name or folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    for file, text in files.items():
-        with (folder / file).open("x", encoding="utf-8") as out:
-            out.write(text)
+    module = next(iter(files)).removesuffix(".py")
+    if _is_installed(module):
+        raise StrategyError(f"{module} is the name of a Python module, which the file would hide; choose another name")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, text in files.items():
+            with (folder / file).open("x", encoding="utf-8") as out:
+                out.write(text)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StoreError(f"{folder}: cannot be written ({reason}); name another with --folder") from error
     return [folder / file for file in files]

@@ -72,3 +72,10 @@ def test_every_stop_reason_has_a_sentence(reason: str) -> None:
 def test_no_stop_recorded() -> None:
     """A killed run is told from a finished one."""
     assert "genesis resume" in explain_stop(None, {}).headline
+
+
+def test_a_space_whose_every_point_breaks_a_rule_was_not_tried():
+    """No trial, no claim that all points were tried; the rules are what to change."""
+    headline = explain_stop("exhausted", {"trials": 0, "size": 14_112}).headline
+    assert "tried" not in headline
+    assert "rules" in headline

@@ -78,3 +78,13 @@ def test_no_trial_is_the_best_of_none(tmp_path, score) -> None:
         tally.add_stored(store, store.history(), store.count)
     assert tally.best is None
     assert tally.done == (score is None)
+
+
+def test_a_run_beyond_its_budget_has_nothing_left_to_wait_for(monkeypatch):
+    """More trials kept than a smaller budget asks for: no time is left, and never less than none."""
+    moments = iter([0.0, 0.0, 1.0])
+    monkeypatch.setattr("genesis.run.tally.time.perf_counter", lambda: next(moments))
+    tally = Tally("t", 4, 1)
+    tally.event("searching", 0)
+    tally.states["complete"] += 10
+    assert tally.event("searching", 1).eta == 0.0

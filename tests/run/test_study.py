@@ -78,6 +78,12 @@ def test_a_study_runs_and_says_what_it_found(tmp_path):
     assert genesis.open_run("sphere", runs_dir=tmp_path).best == run.best
 
 
+def test_one_process_is_never_at_two_things(tmp_path):
+    """Where the coordinator runs the trials itself, its stages and its idling add up to no more than the run took."""
+    run = genesis.optimize(study(), workers=0, runs_dir=tmp_path)
+    assert sum(run.seconds.values()) <= run.summary["elapsed"] * 1.001
+
+
 def test_workers_do_not_change_the_answer(tmp_path):
     """In this process, on one worker and on three: the same trials, scores and repeats."""
     paths = [

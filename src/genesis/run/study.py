@@ -387,8 +387,14 @@ def _prepared(executor: Executor, pruner: Pruner | None, trial_seconds: float | 
 
 
 def _account(tally: Tally, executor: Executor, elapsed: float) -> None:
-    """Turn what the coordinator waited into what the workers idled; stages are summed over processes."""
-    tally.seconds["idle"] = max(0.0, executor.workers * elapsed - executor.busy_seconds)
+    """Turn what the coordinator waited into what the workers idled; stages are summed over processes.
+
+    Where the coordinator runs the trials itself, what it does besides them is no idling.
+    """
+    besides = 0.0
+    if isinstance(executor, SerialExecutor):
+        besides = sum(tally.seconds[stage] for stage in ("propose", "claim", "keep", "tell"))
+    tally.seconds["idle"] = max(0.0, executor.workers * elapsed - executor.busy_seconds - besides)
     spent = tally.seconds["features"] + tally.seconds["backtest"]
     if spent < executor.busy_seconds:
         tally.seconds["backtest"] += executor.busy_seconds - spent

@@ -115,7 +115,7 @@ def _codes(name: str, values: Any, n: int, low: int, high: int, ref: str) -> Any
         bad |= array != np.floor(array)
     if bad.any():
         at = int(np.argmax(bad))
-        raise StrategyError(f"{ref}: {name}[{at}] is {array[at]!r}; allowed are the whole numbers {low}..{high}")
+        raise StrategyError(f"{ref}: {name}[{at}] is {array[at].item()!r}; allowed are the whole numbers {low}..{high}")
     return np.ascontiguousarray(array, dtype=np.int8)
 
 
@@ -130,7 +130,7 @@ def _floats(name: str, values: Any, n: int, ref: str, *, positive: bool) -> Any:
     if bad.any():
         at = int(np.argmax(bad))
         rule = "finite numbers above 0" if positive else "0 or NaN (none) and finite numbers above 0"
-        raise StrategyError(f"{ref}: {name}[{at}] is {array[at]!r}; allowed are {rule}")
+        raise StrategyError(f"{ref}: {name}[{at}] is {array[at].item()!r}; allowed are {rule}")
     return array
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from contextlib import ExitStack, suppress
 
 import optuna
@@ -211,12 +212,16 @@ def test_a_run_is_mirrored_while_it_goes_on(url, load, tmp_path):
         "import time\n" + OBJECTIVE.replace("    if", "    time.sleep(0.05)\n    if")
     )
     asked = {**STUDY, "evaluate": f"{tmp_path / 'objective.py'}:sphere", "run": {**STUDY["run"], "max_trials": 120}}
-    seen = []
+    seen: list[int] = []
 
     def watch(event):
-        if event.phase == "searching" and event.stop_reason is None and event.done > 60:
+        going = event.phase == "searching" and event.stop_reason is None
+        for _ in range(600 if going and event.done > 60 and not any(seen) else 0):  # the run waits for the mirror here
             with opened(url) as storage, suppress(KeyError):
                 seen.append(len(optuna.load_study(study_name="mirrored", storage=storage).trials))
+            if any(seen):
+                break
+            time.sleep(0.1)
 
     run = genesis.optimize(
         {**asked, "run": {**asked["run"], "mirror": url}}, workers=0, runs_dir=tmp_path, progress=watch

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,3 +73,10 @@ def entries(n: int, at: dict[int, int]) -> Any:
     for bar, value in at.items():
         made[bar] = value
     return made
+
+
+def run_with_bounds_checked(script: str, cache: Path) -> None:
+    """Run a script in a process whose kernels raise IndexError outside their arrays, compiled anew into `cache`."""
+    environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(cache)}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

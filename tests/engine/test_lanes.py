@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.engine.markets import entries, random_bars, random_signals
+from tests.engine.markets import entries, random_bars, random_signals, run_with_bounds_checked
 from tests.engine.test_twin import COSTS, EXECUTION, OPTIONAL, RULES
 
 from genesis.engine.backtest import backtest
@@ -172,6 +169,4 @@ def test_the_loop_stays_inside_its_arrays(tmp_path):
         "    fill = ['next_open', 'same_close'][seed % 2]\n"
         "    same(bars, signals, costs=Costs(fee_bps=1, slippage_bps=1), execution=Execution(fill=fill))\n"
     )
-    environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    run_with_bounds_checked(script, tmp_path)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.engine.markets import random_bars, random_signals
+from tests.engine.markets import random_bars, random_signals, run_with_bounds_checked
 from tests.engine.twin import Twin
 
 from genesis.engine.fills import REASONS
@@ -121,6 +117,4 @@ def test_the_loop_stays_inside_its_arrays(tmp_path):
         "    fill = ['next_open', 'same_close'][seed % 2]\n"
         "    same(bars, signals, Costs(fee_bps=1, slippage_bps=1), Execution(fill=fill), 0)\n"
     )
-    environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    run_with_bounds_checked(script, tmp_path)

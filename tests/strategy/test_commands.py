@@ -136,6 +136,7 @@ def failing(*args, code):
             r"KeyError: 'slow'.*line 7.*-p NAME",
         ),
         ("raise ValueError('odd')", r"ValueError: odd .*own\.py, line 7\); mend the strategy"),
+        ("return np.stack([])", r"ValueError: .*own\.py, line 7\); mend"),
         ("import sys; sys.exit(3)", r"called sys\.exit\(3\)"),
         ("return np.ones(3)", r"shape \(3,\)"),
     ],
@@ -172,3 +173,15 @@ def test_a_name_that_would_hide_a_module_is_refused(tmp_path, name):
     told = failing("new", "strategy", name, "--folder", str(tmp_path), code=StrategyError.exit_code)
     assert "choose another name" in told
     assert not list(tmp_path.iterdir())
+
+
+def test_an_error_of_our_own_keeps_its_traceback(monkeypatch):
+    """A fault in a built-in strategy is not the user's to mend, and is not made to look so."""
+    from genesis.strategy.sma_cross import SmaCross
+
+    def broken(self, params, features):
+        raise IndexError("ours")
+
+    monkeypatch.setattr(SmaCross, "signals", broken)
+    result = CliRunner().invoke(app, ["backtest", "sma_cross"])
+    assert isinstance(result.exception, IndexError)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 import yaml
 
-from genesis.errors import ConfigError, RunFailedError, StoreError
+from genesis.commands.writing import written
+from genesis.errors import ConfigError, RunFailedError
 
 if TYPE_CHECKING:
     from genesis.run.result import Run
@@ -229,13 +230,8 @@ def export_command(
         }
     for kind, file in (("csv", csv), ("parquet", parquet)):
         if file is not None:
-            try:
+            with written(file):
                 getattr(kept.trials(), f"to_{kind}")(file, index=False)
-            except OSError as error:
-                reason = error.strerror or str(error)
-                raise StoreError(
-                    f"{file}: cannot be written ({reason}); name a file in a folder that is there"
-                ) from error
             done[kind] = str(file)
     if as_json:
         tables.print_json(done)

@@ -15,7 +15,8 @@ import typer
 import yaml
 
 import genesis
-from genesis.errors import ConfigError, GenesisError, StoreError, StrategyError
+from genesis.commands.writing import written
+from genesis.errors import ConfigError, GenesisError, StrategyError
 
 if TYPE_CHECKING:
     from genesis.engine.backtest import Backtest
@@ -105,11 +106,8 @@ def backtest_command(
         market = {"source": data, "timeframe": timeframe, "start": start, "end": end, "warmup_bars": warmup_bars}
         made = _run(target, own, market, costs=costs, fill=fill, capital=capital)
     if fills is not None:
-        try:
+        with written(fills):
             made.fills.to_csv(fills, index=False)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise StoreError(f"{fills}: cannot be written ({reason}); name a file in a folder that is there") from error
     typer.echo(_json(made, target) if as_json else _words(made, target))
 
 
@@ -188,24 +186,29 @@ def _run(strategy: Any, params: dict[str, Any], market: dict[str, Any], **option
 
     loaded = load_strategy(strategy)
     found = load_window(market.pop("source"), **market)
-    with _in_one_line(strategy):
+    with _in_one_line(loaded):
         return backtest(found.bars, loaded, params, trade_from=found.trade_from, **options)
 
 
 @contextmanager
 def _in_one_line(strategy: Any) -> Iterator[None]:
-    """Say what an author's code raised, and where, without the calls that led there."""
+    """Say what an author's code raised and where, without the calls that led there; an error of ours keeps its own."""
+    from genesis.strategy.authored import Authored
+
     try:
         yield
     except GenesisError:
         raise
     except Exception as error:
+        if not isinstance(strategy, Authored):
+            raise
         frames = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in frames if not Path(frame.filename).is_relative_to(Path(genesis.__file__).parent)]
-        at = (own or frames)[-1]
+        others = [frame for frame in frames if not Path(frame.filename).is_relative_to(Path(genesis.__file__).parent)]
+        own = [frame for frame in others if "site-packages" not in Path(frame.filename).parts]
+        at = (own or others or frames)[-1]
         do = "give the parameter with -p NAME=VALUE" if isinstance(error, KeyError) else "mend the strategy"
         said = f"{type(error).__name__}: {error} ({at.filename}, line {at.lineno})"
-        raise StrategyError(f"{strategy}: {said}; {do}") from error
+        raise StrategyError(f"{strategy.ref}: {said}; {do}") from error
 
 
 def _json(made: Backtest, target: str) -> str:

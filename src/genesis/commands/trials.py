@@ -43,7 +43,7 @@ def import_(
 
         name = _run_name(run_id or split_source(source)[1])
         report = import_study(source, runs / name)
-    elif "://" in source or source.startswith("journal:"):
+    elif "://" in source or (source.startswith("journal:") and not Path(source).is_dir()):
         raise ConfigError(f"import: {source!r} names a storage and no study in it; write {source}#STUDY")
     else:
         name = _run_name(run_id or Path(source).resolve().name)

@@ -133,7 +133,7 @@ class PortfolioSampler:
 
     def shares(self) -> FloatArray:
         """Each member's share of the next generation, in the order of `ARMS`."""
-        made_of = (self.earned.tobytes(), self._narrow, self.runs)
+        made_of = (self.earned.tobytes(), self._narrow, self.runs, self._numeric)
         if self._shares is None or self._shares[0] != made_of:
             weight = np.maximum(self.earned, 1e-3) ** _POWER
             weight[_RANDOM] = 0.0

@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 import genesis
-from genesis.diagnose.audit import audit
+from genesis.config import load_study
+from genesis.diagnose.audit import audit, brief_audit
 from genesis.diagnose.lookahead import find_lookahead
 from genesis.diagnose.smoke import smoke
+from genesis.report.source import read_run
+from genesis.report.why import explain_run
 
 HEAD = "import numpy as np\nfrom genesis import Rules, Signals\n\n\nclass S:\n"
 CHEATS = {
@@ -66,6 +69,14 @@ HONEST = {
 """,
 }
 
+FOURIER = """
+    def signals(self, params, features):
+        close = features.bars.close
+        size = 1 << (features.n + 9).bit_length()
+        smooth = np.fft.irfft(np.fft.rfft(close, size) * np.fft.rfft(np.full(10, 0.1), size), size)[: features.n]
+        return Signals(entry=(np.arange(features.n) % 20 == 0).astype(int), stop_distance=np.abs(smooth) + 1.0)
+"""
+
 
 def _study(folder: Path, body: str) -> dict[str, object]:
     (folder / "s.py").write_text(HEAD + body)
@@ -96,6 +107,36 @@ def test_a_look_ahead_is_found(kind: str, tmp_path: Path) -> None:
 def test_an_honest_strategy_is_left_in_peace(kind: str, tmp_path: Path) -> None:
     """Whatever the way it is written, and though it may refuse to answer on few bars."""
     assert [one.code for one in smoke(_study(tmp_path, HONEST[kind]), trials=2).findings if "ahead" in one.code] == []
+
+
+def test_a_run_says_it_at_its_start_and_its_verdict_names_it(tmp_path: Path) -> None:
+    """The search goes on, since it is the author's to decide, and nothing it finds is called an answer."""
+    study = _study(tmp_path, CHEATS["whole-mean"])
+    (line,) = [words for words in brief_audit(load_study(study, env={})) if "looks ahead" in words]
+    assert line.startswith("warning: The strategy looks ahead")
+    run = genesis.optimize(study, workers=0, runs_dir=tmp_path / "runs")
+    explained = explain_run(run.path)
+    (verdict,) = [words for label, words in explained.lines if label == "verdict"]
+    assert verdict.startswith("The strategy looks ahead")
+
+
+def test_an_honest_run_is_not_accused(tmp_path: Path) -> None:
+    study = _study(tmp_path, HONEST["array"])
+    assert not [words for words in brief_audit(load_study(study, env={})) if "ahead" in words]
+    run = genesis.optimize(study, workers=0, runs_dir=tmp_path / "runs")
+    assert read_run(run.path).looks_ahead is None
+
+
+def test_the_last_bits_of_a_sum_are_no_look_ahead(tmp_path: Path) -> None:
+    """A convolution by Fourier transforms gives other last bits over fewer bars."""
+    study = _study(tmp_path, FOURIER)
+    bars = genesis.load_bars("sample:IBM").slice(0, 2_000)
+    strategy = genesis.load_strategy(study["strategy"])
+    whole, part = (
+        strategy.signals({"hold": 3}, genesis.Features(one)).stop_distance for one in (bars, bars.slice(0, 1_777))
+    )
+    assert (whole[:1_777] != part).any()
+    assert find_lookahead(strategy, bars, {"hold": 3}) is None
 
 
 def test_three_bars_are_enough_to_see_it(tmp_path: Path) -> None:

@@ -72,6 +72,8 @@ def audit(
     found += audit_data(config, evaluator, facts)
     if timed:
         found += audit_time(config, evaluator, facts, workers or os.cpu_count() or 1)
+    else:
+        found += audit_lookahead(config, evaluator)
     return Audit(by_severity(found), facts)
 
 
@@ -383,6 +385,19 @@ def _audit_holdout(config: StudyConfig, usable: int, facts: dict[str, Any]) -> l
             "end the search data earlier; a fifth to a third held out is usual",
         )
     ]
+
+
+def audit_lookahead(config: StudyConfig, evaluator: Evaluator) -> list[Finding]:
+    """Whether the strategy looks ahead, with one random point; what it raises is left to its trials."""
+    loaded = evaluator.prepare()
+    points = sample_points(config.space, 1, seed=config.run.seed or 0)
+    if loaded.bars is None or not len(points):
+        return []
+    try:
+        ahead = find_lookahead(loaded.strategy, loaded.bars, config.space.decode(points[0]))
+    except Exception:  # noqa: BLE001 - an author's code may raise anything
+        return []
+    return [] if ahead is None else [ahead]
 
 
 def audit_time(config: StudyConfig, evaluator: Evaluator, facts: dict[str, Any], workers: int) -> list[Finding]:

@@ -16,6 +16,7 @@ from genesis.types import Params, Signals
 COLUMNS = ("entry", "exit", "size", "stop_distance", "target_distance", "trail_distance", "partial_levels")
 CUTS = 24
 SECONDS = 5.0
+_ROUNDING = 1e-9  # a sum may be taken in another order over fewer bars
 _SLOW_BARS = 1_500  # bar by bar in Python a cut costs what the whole does
 _EDIT = (
     "let bar i read values up to i only: np.roll and x[i + 1] do not, nor do a mean, a quantile or a fit over the "
@@ -63,7 +64,7 @@ def _cuts(signals: Signals, n: int) -> list[int]:
 def _first_change(whole: Any, part: Any, cut: int) -> int | None:
     if whole is None or part is None:
         return None if whole is part else 0
-    same = (whole[:cut] == part) | ((whole[:cut] != whole[:cut]) & (part != part))
+    same = np.isclose(whole[:cut], part, rtol=_ROUNDING, atol=_ROUNDING, equal_nan=True)
     if same.all():
         return None
     return int(np.argmin(same.reshape(cut, -1).all(axis=1)))

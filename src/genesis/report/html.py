@@ -157,7 +157,7 @@ def cause_of(run: RunData) -> Finding | None:
     bars = (run.study.get("signature") or {}).get("bars") or {}
     count = bars.get("count")
     warmup = config.data.warmup_bars if config.data is not None else 0
-    return find_cause(
+    found = find_cause(
         run.ledger,
         config.space,
         bars=None if count is None else int(count) - warmup,
@@ -165,6 +165,7 @@ def cause_of(run: RunData) -> Finding | None:
         blocked=run.blocked,
         free=None if config.strategy is None else lambda: returns_without_costs(run),
     )
+    return found or run.looks_ahead
 
 
 def _known(value: Any) -> float | None:

@@ -6,14 +6,18 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from genesis.config import StudyConfig, load_study
+from genesis.diagnose.findings import Finding
+from genesis.diagnose.lookahead import find_lookahead
 from genesis.errors import GenesisError
 from genesis.report.tables import Axis, Ledger
+from genesis.run.evaluate import Evaluator
 from genesis.trials.store import STATES, RunStore
 
 
@@ -56,6 +60,20 @@ class RunData:
     def running(self) -> bool:
         """Whether no stop is recorded (going on, or killed)."""
         return not self.summary or self.summary.get("trials") != len(self.ledger)
+
+    @cached_property
+    def looks_ahead(self) -> Finding | None:
+        """What proves that an author's strategy knows later bars, with the best trial's parameters; None if nothing."""
+        config, best = self.config, self.ledger.best
+        if config is None or best is None or config.strategy is None or config.data is None:
+            return None
+        try:
+            loaded = Evaluator(config, window="search").prepare()
+            if loaded.bars is None:
+                return None
+            return find_lookahead(loaded.strategy, loaded.bars, config.space.decode(self.ledger.vectors[best]))
+        except Exception:  # noqa: BLE001 - an author's code may raise anything; the trials tell that
+            return None
 
 
 def read_run(run_dir: str | os.PathLike[str]) -> RunData:

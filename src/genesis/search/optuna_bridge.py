@@ -106,19 +106,15 @@ class OptunaSampler:
 
     def _one(self) -> tuple[Any, FloatArray]:
         trial = self._study.ask(self._distributions) if self._always else self._study.ask()
-        model = np.full((1, self.cells.d), np.nan)
+        row = np.full((1, self.cells.d), np.nan)
         for group in self.cells.groups:
-            if group.parent >= 0 and model[0, group.parent] not in group.opens:
+            if group.parent >= 0 and self.cells.model(row)[0, group.parent] not in group.opens:
                 continue
             for j in group.columns:
                 path = self.cells.paths[j]
                 distribution = self._distributions[path]
-                value = trial._suggest(path, distribution)
-                internal = distribution.to_internal_repr(value)
-                model[0, j] = internal
-                one = np.full((1, self.cells.d), np.nan)
-                one[0, j] = internal
-                model[0, j] = internal if self.cells.categorical[j] else self.cells.model(one)[0, j]
+                row[0, j] = distribution.to_internal_repr(trial._suggest(path, distribution))
+        model = self.cells.model(row)
         return trial, np.asarray(self.space.snap(self.cells.values(model)))[0]
 
     def tell(

@@ -11,7 +11,8 @@ import plotly.graph_objects as go
 import pytest
 
 from genesis.report import figures
-from genesis.report.tables import Ledger
+from genesis.report.tables import Axis, Ledger
+from genesis.search.steps import StepGrid
 
 Maker = Callable[..., Ledger]
 
@@ -99,3 +100,38 @@ def test_visible_range_keeps_the_best() -> None:
     assert limits[0] > -10.0
     assert limits[1] >= 1.0
     assert figures.visible_range(np.linspace(0.0, 1.0, 100)) is None
+
+
+def _stepped(ledger: Ledger) -> Ledger:
+    """The ledger on a grid: x in steps of 0.5, n from 1 to 100, and choices in an order of their own."""
+    steps = StepGrid(0.0, 10.0, 0.5)
+    n = np.random.default_rng(1).integers(1, 101, len(ledger)).astype(float)
+    x = steps.values(steps.nearest_many(ledger.vectors[:, 0]))
+    axes = (
+        Axis("x", "float", 0.0, 10.0, steps=steps),
+        Axis("n", "int", 1.0, 100.0),
+        Axis("kind", "categorical", 0.0, 2.0, choices=("30", "5", "200")),
+    )
+    return replace(ledger, axes=axes, vectors=np.column_stack([x, n, ledger.vectors[:, 2]]))
+
+
+def test_heat_maps_and_slices_name_values_that_can_be_typed(ledger_of: Maker) -> None:
+    """No bin centre: grid values where they fit, else the ends of what is joined, in ticks, hovers and captions."""
+    ledger = _stepped(ledger_of(600))
+    pair, plateau = figures.pair_figures(ledger, 0, 1)
+    for figure in (pair, plateau):
+        assert figure.data[0]["x"] == [f"{k / 2:g}" for k in range(21)]
+        assert figure.data[0]["y"][0] == "1 to 8"
+        assert figure.data[0]["y"][-1] == "92 to 100"
+    assert " to " in pair.summary.split("n = ")[1]
+    medians = figures.slice_figure(ledger, 0).data[1]
+    assert set(medians["x"]) <= {k / 2 for k in range(21)}
+    along = figures.slice_figure(ledger, 1)
+    assert along.data[1]["text"][0].startswith("1 to 8: median of ")
+    assert " to " in along.summary
+
+
+def test_choices_keep_their_order(ledger_of: Maker) -> None:
+    """A slice shows choices as the study lists them, not as trials came."""
+    figure = figures.slice_figure(_stepped(ledger_of(50)), 2)
+    assert figure.layout["xaxis"]["categoryarray"] == ["30", "5", "200"]

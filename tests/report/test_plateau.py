@@ -7,9 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from genesis.report.plateau import cells, distances, find_plateau
+from genesis.report.plateau import cells, cut, distances, find_plateau
 from genesis.report.tables import Axis, Ledger
+from genesis.search.space import Space
+from genesis.search.steps import StepGrid
 
 Maker = Callable[..., Ledger]
 
@@ -80,3 +84,54 @@ def test_a_narrowed_search_is_measured_against_random_points(ledger_of: Maker) -
     found = find_plateau(narrowed)
     assert found.kind == "plateau"
     assert found.overall == pytest.approx(np.median(ledger.scores))
+
+
+def test_cells_of_a_short_grid_are_its_values() -> None:
+    """Every grid value is a cell of its own, named as it is typed, tried or not."""
+    tenths = Axis("x", "float", 0.25, 0.45, steps=StepGrid(0.25, 0.45, 0.01))
+    found = cut(tenths, np.array([0.25, 0.35, 0.45, 0.35]))
+    assert found.labels == [f"{0.25 + 0.01 * k:.2f}".rstrip("0") for k in range(21)]
+    assert found.index.tolist() == [0, 10, 20, 10]
+    assert found.middles.tolist() == [float(label) for label in found.labels]
+
+
+def test_the_axis_of_a_study_knows_its_grid() -> None:
+    """A step of the study file becomes cells that can be typed, also where six digits are not enough."""
+    column = Space.from_spec({"x": {"type": "float", "low": 1.0, "high": 1.0000002, "step": 1e-7}}).columns[0]
+    assert cut(Axis.of(column), np.array([1.0])).labels == ["1", "1.0000001", "1.0000002"]
+
+
+def test_joined_cells_name_the_values_they_join() -> None:
+    """Fifty-six whole numbers in twelve cells: the first and last of each, four or five in each, none missing."""
+    found = cut(Axis("n", "int", 5.0, 60.0), np.arange(5.0, 61.0))
+    ends = [tuple(map(int, label.split(" to "))) for label in found.labels]
+    assert ends[0] == (5, 8)
+    assert ends[-1][1] == 60
+    assert [low for low, _ in ends[1:]] == [high + 1 for _, high in ends[:-1]]
+    assert set(np.bincount(found.index).tolist()) == {4, 5}
+
+
+@given(st.integers(1, 500), st.integers(25, 3_000), st.sampled_from([1.0, 0.25, 0.1, 7.0]), st.booleans(), st.data())
+def test_every_grid_value_lies_in_the_cell_that_names_it(
+    first: int, count: int, step: float, log: bool, data: st.DataObject
+) -> None:
+    """The cells part the grid: each value is between the ends of its own cell's name, and the ends are grid values."""
+    steps = StepGrid(first * step, first * step + (count - 1) * step, step)
+    axis = Axis("x", "float", steps.low, steps.high, log=log, steps=steps)
+    positions = data.draw(st.lists(st.integers(0, steps.count - 1), min_size=13, max_size=40, unique=True))
+    values = steps.values(np.array(positions))
+    found = cut(axis, values)
+    assert len(set(found.labels)) == len(found.labels) <= 12
+    assert (np.diff(found.middles) > 0.0).all()
+    for value, index in zip(values.tolist(), found.index.tolist(), strict=True):
+        ends = [float(end) for end in found.labels[index].split(" to ")]
+        assert ends[0] <= value <= ends[-1]
+        assert all(steps.on(end) for end in ends)
+
+
+def test_cells_of_a_continuous_range_say_what_they_cover() -> None:
+    """Twelve equal parts named by their ends, with enough digits to differ."""
+    found = cut(Axis("x", "float", 1_000.0, 1_000.012), np.linspace(1_000.0, 1_000.012, 50))
+    assert found.labels[0] == "1000 to 1000.001"
+    assert len(set(found.labels)) == 12
+    assert found.index[[0, -1]].tolist() == [0, 11]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from genesis.report.plateau import cells
+from genesis.report.plateau import cells, cut
 from genesis.report.tables import Axis, Ledger, compact
 from genesis.types import FloatArray, IntArray
 
@@ -233,10 +233,11 @@ def slice_figure(ledger: Ledger, index: int) -> Figure:
     data: list[dict[str, Any]] = []
     summary = f"{column.path} was never active in a scored trial."
     if len(active):
-        single, _, labels, _ = cells(column, _ONE, values, np.zeros(len(values)), scores, bins=12)
-        row = single[0]
-        where = np.array(labels) if column.kind == "categorical" else np.array(labels, dtype=np.float64)
-        known = ~np.isnan(row)
+        parts = cut(column, values)
+        known = np.unique(parts.index)
+        row = np.array([np.median(scores[parts.index == cell]) for cell in known])
+        labels = [parts.labels[cell] for cell in known]
+        tried = np.bincount(parts.index)[known]
         data = [
             {
                 "type": "scatter",
@@ -250,14 +251,19 @@ def slice_figure(ledger: Ledger, index: int) -> Figure:
                 "type": "scatter",
                 "mode": "markers" if column.kind == "categorical" else "lines+markers",
                 "name": "median",
-                "x": where[known].tolist(),
-                "y": compact(row[known]),
+                "x": labels if column.kind == "categorical" else compact(parts.middles[known], digits=7),
+                "y": compact(row),
+                "text": [
+                    f"{label}: median of {count:,} trial{'s' * (count > 1)}"
+                    for label, count in zip(labels, tried.tolist(), strict=True)
+                ],
+                "hovertemplate": "%{text} %{y}<extra></extra>",
                 "line": {"color": ORANGE, "width": 2},
                 "marker": {"size": 10 if column.kind == "categorical" else 6, "color": ORANGE},
             },
         ]
-        top = int(np.nanargmax(row))
-        summary = f"The median score is highest near {column.path} = {labels[top]} ({row[top]:.4g})."
+        top = int(row.argmax())
+        summary = f"The median score is highest at {column.path} = {labels[top]} ({row[top]:.4g})."
         best = ledger.best
         if best is not None and not math.isnan(ledger.vectors[best, index]):
             data.append(
@@ -271,9 +277,9 @@ def slice_figure(ledger: Ledger, index: int) -> Figure:
                 }
             )
     limits = visible_range(scores) if len(active) else None
-    kind: dict[str, Any] = {"type": "category"} if column.kind == "categorical" else {}
-    if column.log:
-        kind = {"type": "log"}
+    kind: dict[str, Any] = {"type": "log"} if column.log else {}
+    if column.kind == "categorical":
+        kind = {"type": "category", "categoryorder": "array", "categoryarray": [str(one) for one in column.choices]}
     layout = {
         "xaxis": axis(column.path) | kind,
         "yaxis": axis("score") | ({"range": limits} if limits else {}),
@@ -281,9 +287,6 @@ def slice_figure(ledger: Ledger, index: int) -> Figure:
     }
     note = f"{len(shown):,} of {len(active):,} trials drawn." if len(shown) < len(active) else ""
     return Figure(f"slice-{index}", column.path, summary, data, layout, note, 260)
-
-
-_ONE = Axis("", "int", 0.0, 0.0)
 
 
 def _along(column: Axis, values: FloatArray) -> list[Any]:
@@ -308,6 +311,7 @@ def pair_figures(ledger: Ledger, first: int, second: int) -> tuple[Figure, Figur
     for kind, grid, title in (("pair", single, name), ("plateau", wide, f"{name}, plateau view")):
         rows, columns = np.unravel_index(int(np.nanargmax(grid)), grid.shape)
         what = "cell" if kind == "pair" else "neighbourhood of 3 × 3 cells"
+        score = "median score" if kind == "pair" else "median score with its neighbours"
         summary = (
             f"The best {what} is {x_axis.path} = {labels_x[columns]}, {y_axis.path} = {labels_y[rows]} "
             f"with a median score of {grid[rows, columns]:.4g}."
@@ -323,7 +327,7 @@ def pair_figures(ledger: Ledger, first: int, second: int) -> tuple[Figure, Figur
                 "zmax": high if high > low else low + 1.0,
                 "hoverongaps": False,
                 "colorbar": {"thickness": 10, "outlinewidth": 0},
-                "hovertemplate": "%{x}, %{y}: %{z}<extra></extra>",
+                "hovertemplate": f"{x_axis.path} = %{{x}}<br>{y_axis.path} = %{{y}}<br>{score} %{{z}}<extra></extra>",
             }
         ]
         layout = {"xaxis": axis(x_axis.path, type="category"), "yaxis": axis(y_axis.path, type="category")}

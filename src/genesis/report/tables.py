@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from genesis.search.steps import StepGrid
 from genesis.types import FloatArray, IntArray
 
 BoolArray = np.ndarray[Any, np.dtype[np.bool_]]
@@ -17,7 +18,7 @@ BoolArray = np.ndarray[Any, np.dtype[np.bool_]]
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One searched parameter: its path, kind ("float", "int" or "categorical"), range and choices."""
+    """One searched parameter: its path, kind ("float", "int" or "categorical"), range, choices and grid if stepped."""
 
     path: str
     kind: str
@@ -25,13 +26,22 @@ class Axis:
     high: float
     log: bool = False
     choices: tuple[Any, ...] = ()
+    steps: StepGrid | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(cls, column: Any) -> Axis:
         """From a search column."""
         if column.kind == "categorical":
             return cls(column.path, column.kind, 0.0, float(len(column.choices) - 1), False, tuple(column.choices))
-        return cls(column.path, column.kind, float(column.low), float(column.high), bool(column.log))
+        low, high = float(column.low), float(column.high)
+        return cls(column.path, column.kind, low, high, bool(column.log), steps=column.steps)
+
+    @property
+    def grid(self) -> StepGrid | None:
+        """The values that a stepped range has, and any range of whole numbers; None for a continuous one."""
+        if self.steps is None and self.kind == "int":
+            return StepGrid(self.low, self.high, 1.0)
+        return self.steps
 
     def unit(self, values: FloatArray) -> FloatArray:
         """Values on [0, 1] along the range (logarithmic if searched so); choices by index, NaN stays."""
@@ -40,13 +50,22 @@ class Axis:
             values, low, high = np.log(values), math.log(low), math.log(high)
         return (values - low) / (high - low) if high > low else np.where(np.isnan(values), np.nan, 0.5)
 
+    def at(self, shares: FloatArray) -> FloatArray:
+        """The values at shares of the range: `unit` undone."""
+        if self.log and self.low > 0.0:
+            low, high = math.log(self.low), math.log(self.high)
+            return np.asarray(np.exp(low + shares * (high - low)), dtype=np.float64)
+        return self.low + shares * (self.high - self.low)
+
     def label(self, value: float) -> str:
-        """A value as people write it."""
+        """A value as people write it: whole where it is stepped, so that it can be typed into a study."""
         if math.isnan(value):
             return "–"
         if self.kind == "categorical":
             return str(self.choices[int(value)])
-        return f"{int(value)}" if self.kind == "int" else f"{value:.6g}"
+        if self.kind == "int":
+            return f"{int(value)}"
+        return f"{value:.6g}" if self.steps is None else repr(float(value)).removesuffix(".0")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genesis.report.figures import GREY
 from genesis.report.trading import (
     Curve,
     Marks,
@@ -85,3 +86,16 @@ def test_intraday_times_keep_their_clock() -> None:
 def test_no_trial_no_curve() -> None:
     """Without anything to draw the caption says why."""
     assert "no equity" in equity_figure(TIMES, [], Spans(0)).summary
+
+
+def test_curves_can_be_told_apart() -> None:
+    """Ten curves have ten looks, none of them grey; the best is on top, first in the legend, the thickest and named."""
+    figure = equity_figure(TIMES, [Curve(f"trial {i}", EQUITY * (1 + i / 100)) for i in range(10)], Spans(0))
+    lines = [trace for trace in figure.data if trace.get("yaxis") != "y2"]
+    best = lines[-1]
+    assert len({(trace["line"]["color"], trace["line"]["dash"]) for trace in lines}) == 10
+    assert GREY not in {trace["line"]["color"] for trace in lines}
+    assert best["name"] == "trial 0, the best"
+    assert best["legendrank"] == min(trace["legendrank"] for trace in figure.data)
+    assert best["line"]["width"] >= 2 * max(trace["line"]["width"] for trace in lines[:-1])
+    assert "Click a name" in figure.note

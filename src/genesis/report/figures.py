@@ -347,8 +347,8 @@ def parallel(ledger: Ledger, shares: Sequence[tuple[str, float]], *, limit: int 
     best_tenth = rank[:top][sample(top, limit // 3)] if len(rank) else rank
     others = np.array([position for position in picks if int(position) not in inside], dtype=np.int64)
     groups = (
-        ("the other 90 %", others, GREY, 0.22, 1),
-        ("best 10 %", best_tenth, ORANGE, 0.5, 1),
+        ("the other 90 %", others, GREY, 0.35, 1),
+        ("best 10 %", best_tenth, ORANGE, 0.6, 1),
         ("best trial", rank[:1], RED, 1.0, 3),
     )
     names = [ledger.axes[index].path for index in chosen]

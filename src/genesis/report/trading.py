@@ -13,6 +13,18 @@ from genesis.report.figures import BLUE, GREEN, GREY, ORANGE, RED, VIOLET, Figur
 from genesis.report.tables import compact
 from genesis.types import FloatArray, IntArray
 
+OTHERS = (
+    (ORANGE, "solid"),
+    (GREEN, "solid"),
+    (VIOLET, "solid"),
+    ("#c45ab3", "solid"),
+    ("#1fa3b5", "solid"),
+    (ORANGE, "dot"),
+    (GREEN, "dot"),
+    (VIOLET, "dot"),
+    ("#c45ab3", "dot"),
+)
+"""Colour and dash of the curves behind the best; of middling lightness, so that they show on white and on black."""
 LINE_POINTS = 900
 PRICE_POINTS = 1_800
 
@@ -126,15 +138,16 @@ def equity_figure(times: IntArray, curves: Sequence[Curve], spans: Spans) -> Fig
     for place, curve in reversed(list(enumerate(curves))):
         top = place == 0
         kept = thin(curve.equity, LINE_POINTS if top else LINE_POINTS // 2)
+        colour, dash = (BLUE, "solid") if top else OTHERS[(place - 1) % len(OTHERS)]
         data.append(
             {
                 "type": "scatter",
                 "mode": "lines",
-                "name": curve.name,
+                "name": f"{curve.name}, the best" if top and len(curves) > 1 else curve.name,
                 "x": dates(times, kept),
                 "y": compact(curve.equity[kept], digits=6),
-                "line": {"color": BLUE if top else GREY, "width": 2.2 if top else 1},
-                "opacity": 1.0 if top else 0.55,
+                "line": {"color": colour, "dash": dash, "width": 3 if top else 1.4},
+                "opacity": 1.0 if top else 0.9,
                 "legendrank": place,
             }
         )
@@ -149,16 +162,19 @@ def equity_figure(times: IntArray, curves: Sequence[Curve], spans: Spans) -> Fig
             "line": {"color": RED, "width": 1.2},
             "fill": "tozeroy",
             "yaxis": "y2",
+            "legendrank": len(curves),
         }
     )
     shapes, notes = shades(times, spans)
     tall = float(curves[0].equity.max()) > 5.0 * float(curves[0].equity[0]) and float(curves[0].equity.min()) > 0.0
     layout = {
         "xaxis": {"anchor": "y2", "automargin": True},
-        "yaxis": axis("equity", domain=[0.36, 1.0], type="log" if tall else "linear"),
+        "yaxis": axis("equity", domain=[0.36, 1.0], type="log" if tall else "linear", hoverformat=",.2f"),
         "yaxis2": axis("drawdown", domain=[0.0, 0.28], tickformat=".0%"),
         "shapes": shapes,
         "annotations": notes,
+        "showlegend": True,
+        "legend": {"y": -0.1},
         "hovermode": "x unified" if len(curves) < 4 else "closest",
     }
     equity = curves[0].equity
@@ -169,8 +185,10 @@ def equity_figure(times: IntArray, curves: Sequence[Curve], spans: Spans) -> Fig
         cut = spans.holdout_from
         before, after = equity[cut - 1] / equity[0] - 1.0, equity[-1] / equity[cut - 1] - 1.0
         summary += f" In sample it made {before:+.1%}, out of sample {after:+.1%}."
-    note = f"Curves of {len(times):,} bars keep each stretch's ends, low and high." if len(times) > LINE_POINTS else ""
-    return Figure("equity", "Equity and drawdown of the ten best", summary, data, layout, note, 520)
+    notes_below = ["Click a name to hide or show its curve, double-click to see it alone."] if len(curves) > 1 else []
+    if len(times) > LINE_POINTS:
+        notes_below.append(f"Curves of {len(times):,} bars keep each stretch's ends, low and high.")
+    return Figure("equity", "Equity and drawdown of the ten best", summary, data, layout, " ".join(notes_below), 560)
 
 
 def opening_window(count: int, spans: Spans, *, bars: int = 250) -> tuple[int, int]:
@@ -283,7 +301,7 @@ def monthly_figure(times: IntArray, equity: FloatArray, *, name: str) -> Figure:
             "z": [compact(row, digits=4) for row in values],
             "text": text,
             "texttemplate": "%{text}",
-            "textfont": {"size": 10},
+            "textfont": {"size": 10, "color": "#1c2430"},  # all cells are light or middling, in both themes
             "colorscale": [[0.0, "#d1495b"], [0.5, "#e9edf2"], [1.0, "#2f9e6e"]],
             "zmid": 0.0,
             "zmin": -max(span, 1e-6),

@@ -36,7 +36,7 @@
     const out = { ...layout, template: template(), autosize: true };
     out.margin = { l: 44, r: 12, t: layout.annotations && layout.annotations.length ? 26 : 12, b: 40, ...(layout.margin || {}) };
     out.legend = { orientation: "h", y: -0.16, yanchor: "top", x: 0, font: { size: 11 }, ...(layout.legend || {}) };
-    if (narrow() && count > 5) out.showlegend = false;
+    if (narrow() && count > 5 && layout.showlegend === undefined) out.showlegend = false;
     out.dragmode = narrow() ? false : layout.dragmode || "zoom";
     for (const key of Object.keys(out)) {
       if (/^[xy]axis/.test(key) && narrow()) out[key] = { ...out[key], nticks: key === "yaxis2" ? 3 : 6 };

@@ -47,6 +47,14 @@ PROBE = """
   out.wide = boxes.filter((box) => box.getBoundingClientRect().width > innerWidth).length;
   const cells = (i) => [...$("all").tBodies[0].rows].map((row) => row.cells[i].textContent);
   out.first = cells(0);
+  const frame = $("all").closest(".scroll"), heads = [...$("all").tHead.rows[0].cells];
+  const place = (i) => heads[i].getBoundingClientRect(), edge = () => frame.getBoundingClientRect();
+  out.seen = heads.filter((head, i) => place(i).right <= edge().right).map((head) => head.textContent);
+  const before = [0, 1].map((i) => place(i).left - edge().left);
+  frame.scrollLeft = 1e6;
+  out.moved = [0, 1].map((i) => Math.abs(place(i).left - edge().left - before[i]));
+  out.scrolled = frame.scrollLeft;
+  frame.scrollLeft = 0;
   $("all").tHead.rows[0].cells[0].querySelector("button").click();
   out.byNumber = cells(0);
   out.sorted = $("all").tHead.rows[0].cells[0].getAttribute("aria-sort");
@@ -105,9 +113,12 @@ def browse(tmp_path: Path) -> Callable[..., tuple[dict[str, Any], list[str]]]:
     return run_browser
 
 
-@pytest.mark.parametrize(("width", "theme"), [(1400, "light"), (500, "dark")])
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (500, "dark")])
 def test_the_report_works(run: Run, browse: Callable[..., Any], width: int, theme: str) -> None:
-    """No console line, every figure drawn inside the width, the table sorts, filters and pages, themes switch."""
+    """No console line, every figure drawn inside the width, the table sorts, filters and pages, themes switch.
+
+    On a usual screen the searched parameters are in sight, and trial and score stay when the table is scrolled.
+    """
     seen, console = browse(render(read_run(run.path)), width=width, theme=theme)
     assert "error" not in seen
     assert console == []
@@ -115,6 +126,10 @@ def test_the_report_works(run: Run, browse: Callable[..., Any], width: int, them
     assert seen["width"] <= 0
     assert seen["wide"] == 0
     assert seen["first"][0] == str(run.best.number)
+    if width > 640:
+        assert seen["seen"][:6] == ["trial", "score", "state", "fast", "side", "slow"]
+    assert seen["moved"][: 2 if width > 640 else 1] == pytest.approx([0.0] * (2 if width > 640 else 1), abs=1.0)
+    assert seen["scrolled"] > 0
     assert seen["byNumber"] == [str(number) for number in range(25)]
     assert seen["sorted"] == "ascending"
     stored = run.trials()

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genesis.report.tables import Axis, Ledger, compact, trial_table
+from genesis.search.steps import StepGrid
 
 Maker = Callable[..., Ledger]
 
@@ -62,6 +63,26 @@ def test_a_large_table_keeps_the_best_and_says_so(ledger_of: Maker) -> None:
     assert len(shown) <= 1_000
     assert table["note"].startswith(f"{len(shown):,} of 5,000")
     assert {len(column) for column in table["data"]} == {len(shown)}
+
+
+def test_the_parameters_come_before_the_metrics(ledger_of: Maker) -> None:
+    """Trial, score and state, then what was searched, then what came of it; numbers among choices stay numbers."""
+    ledger = ledger_of(20)
+    axes = (
+        ledger.axes[0],
+        Axis("fine", "float", 0.0, 1.0, steps=StepGrid(0.0, 1.0, 1e-9)),
+        Axis("look", "categorical", 0.0, 2.0, choices=(20, 100, 5.5)),
+    )
+    vectors = ledger.vectors.copy()
+    vectors[0, 1:] = 0.123456789, np.nan
+    table = trial_table(replace(ledger, axes=axes, vectors=vectors))
+    columns = {column["name"]: (column, values) for column, values in zip(table["columns"], table["data"], strict=True)}
+    assert list(columns) == ["trial", "score", "state", "x", "fine", "look", "sharpe", "trades"]
+    assert columns["fine"][1][0] == 0.123456789
+    assert columns["look"][0]["kind"] == "number"
+    assert columns["look"][1][0] is None
+    assert set(columns["look"][1][1:]) <= {20, 100, 5.5}
+    assert all(type(count) is int for count in columns["trades"][1])
 
 
 def test_axis_units_and_labels() -> None:

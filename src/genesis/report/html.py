@@ -35,7 +35,7 @@ from genesis.report.terminal import number
 from genesis.report.verdict import Evidence, Verdict, judge
 
 SLICES = 12
-STATIC_ROWS = 20
+STATIC_ROWS, STATIC_COLUMNS = 20, 12
 _SHARES = ("total_return", "cagr", "volatility", "max_drawdown", "win_rate", "exposure", "expectancy")
 
 
@@ -110,9 +110,9 @@ def render(run: RunData, *, refresh: int | None = None) -> str:
         "best_number": _best_number(ledger),
         "best_params": _best_params(ledger),
         "findings": _findings(run, played),
-        "static_head": [column["name"] for column in table["columns"][:12]],
+        "static_head": [column["name"] for column in table["columns"][:STATIC_COLUMNS]],
         "static_rows": _static_rows(ledger, table),
-        "table_note": table["note"],
+        "table_note": f"{table['note']} {len(table['columns'])} columns: scroll sideways, the first two stay.",
         "slices_note": f" The {SLICES} most important of {len(ledger.axes)}." if len(ledger.axes) > SLICES else "",
         "identity": _identity(run),
         "study_text": json.dumps(run.study.get("config", {}), indent=2, default=str),
@@ -400,14 +400,14 @@ def _table_order(ledger: Ledger, numbers: Sequence[int]) -> list[int]:
 
 def _static_rows(ledger: Ledger, table: dict[str, Any]) -> list[list[str]]:
     order = _table_order(ledger, table["data"][0])[:STATIC_ROWS]
-    columns = table["data"][:12]
-    return [
-        [
-            "–" if column[row] is None else f"{column[row]:.5g}" if isinstance(column[row], float) else str(column[row])
-            for column in columns
-        ]
-        for row in order
-    ]
+    shown = list(zip(table["columns"], table["data"], strict=True))[:STATIC_COLUMNS]
+    return [[_cell(values[row], "as" in column) for column, values in shown] for row in order]
+
+
+def _cell(value: Any, typed: bool) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.5g}" if isinstance(value, float) and not typed else str(value)
 
 
 def _identity(run: RunData) -> list[tuple[str, str]]:

@@ -167,7 +167,9 @@ TABLE_LIMIT = 10_000
 def trial_table(ledger: Ledger, *, limit: int = TABLE_LIMIT) -> dict[str, Any]:
     """The sortable table as columns: `columns` [{name, kind}], `data` one list per column, `note` on what is left out.
 
-    Beyond `limit` trials the best half and an even sample of the rest are kept.
+    The trial, its score and state come first, then the searched parameters, then the metrics. A column `as` "typed" is
+    shown digit by digit, as a study has it; other numbers are rounded, and counts are whole. Beyond `limit` trials the
+    best half and an even sample of the rest are kept.
     """
     keep = np.arange(len(ledger))
     note = f"All {len(ledger):,} trials."
@@ -176,21 +178,24 @@ def trial_table(ledger: Ledger, *, limit: int = TABLE_LIMIT) -> dict[str, Any]:
         rest = np.setdiff1d(keep, best)
         keep = np.sort(np.concatenate([best, rest[:: math.ceil(len(rest) / (limit - len(best)))]]))
         note = f"{len(keep):,} of {len(ledger):,} trials: the best {len(best):,} and an even sample of the others."
-    columns: list[dict[str, str]] = [{"name": "trial", "kind": "number"}, {"name": "score", "kind": "number"}]
+    columns: list[dict[str, str]] = [{"name": "trial", "kind": "number", "as": "typed"}]
+    columns += [{"name": "score", "kind": "number"}, {"name": "state", "kind": "text"}]
     data: list[list[Any]] = [ledger.numbers[keep].tolist(), compact(ledger.scores[keep])]
-    columns.append({"name": "state", "kind": "text"})
     data.append([_standing(ledger, int(position)) for position in keep])
-    for name, values in ledger.metrics.items():
-        columns.append({"name": name, "kind": "number"})
-        data.append(compact(values[keep]))
     for index, axis in enumerate(ledger.axes):
         values = ledger.vectors[keep, index]
-        if axis.kind == "categorical":
+        if axis.kind == "categorical" and all(type(choice) in (int, float) for choice in axis.choices):
+            columns.append({"name": axis.path, "kind": "number", "as": "typed"})
+            data.append([None if math.isnan(value) else axis.choices[int(value)] for value in values.tolist()])
+        elif axis.kind == "categorical":
             columns.append({"name": axis.path, "kind": "text"})
             data.append([axis.label(value) for value in values])
         else:
-            columns.append({"name": axis.path, "kind": "number"})
-            data.append(compact(values, digits=7))
+            columns.append({"name": axis.path, "kind": "number", "as": "typed"})
+            data.append(compact(values, digits=7 if axis.steps is None else 17))
+    for name, measured in ledger.metrics.items():
+        columns.append({"name": name, "kind": "number"})
+        data.append(compact(measured[keep]))
     return {"columns": columns, "data": data, "note": note}
 
 

@@ -65,10 +65,10 @@
   });
   media.addEventListener("change", () => { if (!root.dataset.theme) repaint(); });
 
-  const show = (value) => {
+  const show = (value, column) => {
     if (value === null || value === undefined) return "–";
-    if (typeof value !== "number") return String(value);
-    return Number.isInteger(value) ? value.toLocaleString("en") : String(Number(value.toPrecision(5)));
+    if (typeof value !== "number" || column.as === "typed") return String(value);
+    return Number.isInteger(value) ? value.toLocaleString("en") : String(Number(value.toPrecision(column.name === "score" ? 5 : 4)));
   };
   const table = ({ columns, data, order }) => {
     const rows = data[0].length, names = columns.map((c) => c.name);
@@ -101,7 +101,7 @@
           const cell = i ? line.insertCell() : line.appendChild(document.createElement("th"));
           if (!i) cell.scope = "row";
           if (c.kind === "text") cell.className = "text";
-          cell.textContent = show(data[i][row]);
+          cell.textContent = show(data[i][row], c);
         });
       }
       $("page").textContent = `${kept.length.toLocaleString("en")} of ${rows.toLocaleString("en")} trials, page ${page + 1} of ${pages}`;
@@ -109,8 +109,9 @@
       $("next").disabled = page >= pages - 1;
       [...head.rows[0].cells].forEach((cell, i) => {
         cell.setAttribute("aria-sort", i === column ? (down ? "descending" : "ascending") : "none");
-        cell.firstChild.textContent = names[i] + (i === column ? (down ? " ▼" : " ▲") : "");
       });
+      // the second column stands beside the first, which is as wide as its longest number
+      $("all").style.setProperty("--first", `${head.rows[0].cells[0].getBoundingClientRect().width}px`);
     };
     const filter = () => {
       const wanted = tests($("filter").value);
@@ -133,8 +134,10 @@
     columns.forEach((c, i) => {
       const cell = line.appendChild(document.createElement("th"));
       cell.scope = "col";
+      if (c.kind === "text") cell.className = "text";
       const button = cell.appendChild(document.createElement("button"));
       button.type = "button";
+      c.name.split(/(?<=[._])/).forEach((part, at) => button.append(...(at ? [document.createElement("wbr"), part] : [part])));
       button.addEventListener("click", () => sort(i));
     });
     $("filter").addEventListener("input", filter);

@@ -52,6 +52,12 @@ def test_a_sound_study_has_no_warning() -> None:
     assert found.facts["estimated_seconds"] > 300 * found.facts["seconds_per_proposal"]
 
 
+def test_arguments_that_only_fail_at_a_proposal_are_an_error_of_the_timed_audit() -> None:
+    """Optuna makes a sampler with `sigma0: big` and breaks when it proposes; the audit does not break with it."""
+    found = _audited(timed=True, run__sampler={"type": "cmaes", "kwargs": {"sigma0": "big"}})
+    assert "sigma0='big'" in _found(found, "sampler").what
+
+
 @pytest.mark.parametrize(
     ("changes", "code", "severity", "edit"),
     [
@@ -68,6 +74,12 @@ def test_a_sound_study_has_no_warning() -> None:
         ({"data__end": "2002-03-31", "data__warmup_bars": 0}, "short-data", "error", "more bars"),
         ({"data__end": "2002-08-31"}, "few-bars", "warning", "start data.start earlier"),
         ({"data__warmup_bars": 10}, "warmup", "info", "warmup_bars: 60"),
+        ({"constraints": {"min_trades": 1500}}, "min-trades", "warning", "lower constraints.min_trades"),
+        ({"run__sampler": {"type": "tpe", "kwargs": {"n_candidates": 4}}}, "sampler", "error", "n_ei_candidates"),
+        ({"run__sampler": {"type": "auto", "kwargs": {"multivariate": "no"}}}, "sampler", "error", "true"),
+        ({"run__sampler": {"type": "cmaes", "kwargs": {"n_candidates": 4}}}, "sampler", "error", "sigma0"),
+        ({"run__sampler": {"type": "optuna-tpe", "kwargs": {"n_startup_trials": "x"}}}, "sampler", "error", "kwargs"),
+        ({"run__pruner": {"type": "median", "kwargs": {"patience": 4}}}, "sampler", "error", "n_startup_trials"),
         ({"data__start": "2001-01-02"}, "gaps", "warning", "genesis data check"),
     ],
 )

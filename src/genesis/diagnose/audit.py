@@ -16,11 +16,12 @@ from genesis.diagnose.duplicates import expected_duplicates
 from genesis.diagnose.explain import flatten
 from genesis.diagnose.findings import Finding, by_severity
 from genesis.diagnose.lookahead import find_lookahead
-from genesis.errors import ConfigError, DataError, StrategyError
+from genesis.diagnose.timing import process_age, sampler_of, time_finding
+from genesis.diagnose.windows import audit_trades, audit_window
+from genesis.errors import ConfigError, DataError, MissingExtraError, StrategyError
 from genesis.market.checks import describe_gaps
-from genesis.report.terminal import duration
 from genesis.run.evaluate import Evaluator
-from genesis.search.samplers import make_sampler, startup_trials
+from genesis.search.samplers import startup_trials
 from genesis.trials.identity import trial_key
 from genesis.types import FloatArray, TrialResult, TrialSpec
 
@@ -61,7 +62,8 @@ def audit(
     facts: dict[str, Any] = {"run_id": config.run.run_id, "size": config.space.size, "budget": config.run.max_trials}
     found = [Finding("note", "info", note, "this was decided for you", "say it in the study") for note in config.notes]
     found += audit_space(config.space)
-    found += audit_budget(config)
+    wrong = audit_sampler(config)
+    found += wrong or audit_budget(config)
     found += audit_costs(config)
     evaluator = Evaluator(config)
     try:
@@ -70,7 +72,7 @@ def audit(
         found.append(_unusable(error))
         return Audit(by_severity(found), facts)
     found += audit_data(config, evaluator, facts)
-    if timed:
+    if timed and not wrong:
         found += audit_time(config, evaluator, facts, workers or os.cpu_count() or 1)
     else:
         found += audit_lookahead(config, evaluator)
@@ -80,13 +82,13 @@ def audit(
 def brief_audit(config: StudyConfig) -> list[str]:
     """The warnings and errors of an audit without timing, one line each, as a run says them when it starts.
 
-    All are called warnings, since the run goes on. What stops it (data or a strategy that cannot be loaded) is left to
-    the run to say.
+    All are called warnings, since the run goes on. What stops it (data, a strategy or a sampler that cannot be used) is
+    left to the run to say.
     """
     return [
         f"warning: {finding.what}; {finding.edit}"
         for finding in audit(config, timed=False).findings
-        if finding.severity != "info" and finding.code not in ("data", "strategy")
+        if finding.severity != "info" and finding.code not in ("data", "strategy", "sampler")
     ]
 
 
@@ -277,6 +279,32 @@ def audit_budget(config: StudyConfig) -> list[Finding]:
     return found
 
 
+def audit_sampler(config: StudyConfig) -> list[Finding]:
+    """Arguments that the sampler or the pruner does not take, found by making them."""
+    found = []
+    for name, make in (("sampler", sampler_of), ("pruner", _make_pruner)):
+        try:
+            make(config)
+        except (ConfigError, MissingExtraError) as error:
+            found.append(_refused(error, name))
+    return found
+
+
+def _refused(error: ConfigError | MissingExtraError, name: str) -> Finding:
+    what, _, edit = error.message.partition("; ")
+    if not edit and isinstance(error, MissingExtraError):
+        edit = f"install it, or choose another run.{name}.type"
+    edit = edit or f"correct or leave out run.{name}.kwargs"
+    return Finding("sampler", "error", what, f"no trial can run without the {name}", edit)
+
+
+def _make_pruner(config: StudyConfig) -> None:
+    if config.run.pruner.type != "none":  # which imports Optuna
+        from genesis.search.pruners import make_pruner
+
+        make_pruner(config.run.pruner.type, config.run.pruner.kwargs)
+
+
 def audit_costs(config: StudyConfig) -> list[Finding]:
     """Costs of zero."""
     costs = config.costs
@@ -332,6 +360,8 @@ def audit_data(config: StudyConfig, evaluator: Evaluator, facts: dict[str, Any])
                 f"set data.warmup_bars: {needed[1]} to start them all at the same bar",
             )
         )
+    found += audit_window("data", config.data.start, config.data.end, bars, loaded.trade_from)
+    found += audit_trades(config, loaded.strategy, usable)
     if bars.gaps:
         found.append(
             Finding(
@@ -374,16 +404,18 @@ def _audit_holdout(config: StudyConfig, usable: int, facts: dict[str, Any]) -> l
     assert held.bars is not None
     count = len(held.bars) - held.trade_from
     facts["holdout_bars"] = count
+    found = audit_window("holdout", config.holdout.start, config.holdout.end, held.bars, held.trade_from)
     if count * 10 >= usable:
-        return []
+        return found
     return [
+        *found,
         Finding(
             "short-holdout",
             "warning",
             f"The holdout has {count:,} bars beside {usable:,} to search on",
             "a short holdout has few trades, so it cannot tell luck from skill",
             "end the search data earlier; a fifth to a third held out is usual",
-        )
+        ),
     ]
 
 
@@ -415,7 +447,7 @@ def audit_time(config: StudyConfig, evaluator: Evaluator, facts: dict[str, Any],
                 "check rules: for a contradiction with the ranges",
             )
         ]
-    marks = [perf_counter()]
+    age, marks = process_age(), [perf_counter()]
     results = []
     for result in run_points(evaluator, config.space, points):
         results.append(result)
@@ -423,7 +455,6 @@ def audit_time(config: StudyConfig, evaluator: Evaluator, facts: dict[str, Any],
     loaded = evaluator.prepare()
     spent = [after - before for before, after in pairwise(marks)]
     one = float(np.mean(spent[1:])) if len(spent) > 1 else spent[0]
-    facts["seconds_per_trial"] = one
     failed = [result for result in results if result.state == "failed"]
     found = []
     if len(failed) == len(results):
@@ -440,53 +471,9 @@ def audit_time(config: StudyConfig, evaluator: Evaluator, facts: dict[str, Any],
         runs = next(result for result in results if result.state != "failed")
         ahead = find_lookahead(loaded.strategy, loaded.bars, runs.params)
         found += [] if ahead is None else [ahead]
-    budget = config.run.max_trials
-    if budget:
-        proposing = propose_seconds(config)
-        total = one * budget / workers + proposing * budget
-        facts |= {"seconds_per_proposal": proposing, "estimated_seconds": total}
-        found.append(
-            Finding(
-                "time",
-                "info",
-                f"About {duration(total)} for {budget:,} trials on {workers} process(es)",
-                f"one trial takes {one * 1e3:.3g} ms (two were timed), proposing one {proposing * 1e3:.3g} ms; "
-                "starting, repeats, storing and a longer history come on top",
-                "nothing to mend",
-            )
-        )
+    facts["seconds_per_trial"] = one
+    try:
+        found += time_finding(config, facts, each=one, first=max(0.0, spent[0] - one), age=age, workers=workers)
+    except ConfigError as error:  # arguments of which Optuna makes a sampler that cannot propose
+        found.append(_refused(error, "sampler"))
     return found
-
-
-def propose_seconds(config: StudyConfig) -> float:
-    """Seconds the sampler takes for one proposal once it models, measured on a made-up history of random scores."""
-    width = config.concurrency
-    kwargs = config.run.sampler.kwargs
-    sampler = make_sampler(
-        config.run.sampler.type or "tpe",
-        kwargs,
-        config.space,
-        seed=0,
-        concurrency=width,
-        budget=config.run.max_trials or 1_000,
-    )
-    generator = np.random.default_rng(0)
-    spent: list[float] = []
-    asked = generation = 0
-    while asked < 2 * startup_trials(width) + 3 * width:
-        mark = perf_counter()
-        proposals = sampler.ask(width, generation)
-        count = len(proposals.vectors)
-        if not count:
-            break
-        spent.append((perf_counter() - mark) / count)
-        sampler.tell(
-            proposals.vectors,
-            generator.standard_normal(count),
-            np.zeros(count),
-            np.zeros(count, dtype=np.int8),
-            proposals.origins,
-        )
-        asked += count
-        generation += 1
-    return float(np.median(spent[-3:])) if spent else 0.0

@@ -73,13 +73,15 @@ def make_sampler(
     if name == "tpe":
         from genesis.search.tpe import TpeSampler
 
-        return TpeSampler(space, seed=seed, options=tpe_options(given, concurrency), concurrency=concurrency)
+        options = tpe_options(given, concurrency, name=name)
+        return TpeSampler(space, seed=seed, options=options, concurrency=concurrency)
     if name == "auto":
         from genesis.search.portfolio import PortfolioSampler
 
-        return PortfolioSampler(space, seed=seed, options=tpe_options(given, concurrency), concurrency=concurrency)
+        options = tpe_options(given, concurrency, name=name)
+        return PortfolioSampler(space, seed=seed, options=options, concurrency=concurrency)
     if name in ("random", "grid", "brute"):
-        _no_arguments(name, given)
+        _check_names(name, given, ())
         if name == "random":
             from genesis.search.quasi import QuasiSampler
 
@@ -90,33 +92,62 @@ def make_sampler(
     if name == "rustuna-tpe":
         from genesis.search.rustuna_bridge import RustunaSampler
 
+        _check_names(name, given, ("seed", "n_startup_trials", "multivariate"))
+        _check_values(name, given)
         return RustunaSampler(space, given, seed=seed, startup=startup_trials(concurrency))
     if name not in SAMPLERS:
         raise unknown("sampler", name, SAMPLERS)
     from genesis.search.optuna_bridge import OptunaSampler
 
     made = select_optuna_sampler(name, given, concurrency=concurrency, seed=seed)
+    _check_values(name, given)
     return OptunaSampler(name, made, space, seed=seed, arguments=given)
 
 
-def tpe_options(given: Mapping[str, Any], concurrency: int) -> Any:
-    """Our estimator's options with the guide's defaults."""
+def tpe_options(given: Mapping[str, Any], concurrency: int, *, name: str = "tpe") -> Any:
+    """Our estimator's options with the guide's defaults; `name` is the sampler's in messages."""
     from genesis.search.tpe import TpeOptions
 
     known = {field.name for field in fields(TpeOptions)}
-    extra = {"group", "seed", "consider_endpoints", "warn_independent_sampling"}
-    wrong = sorted(set(given) - known - extra)
-    if wrong:
-        raise ConfigError(
-            f"sampler.{wrong[0]}: our estimator has no such argument; it takes {', '.join(sorted(known))}"
-        )
+    _check_names(name, given, known, also={"group", "seed", "consider_endpoints", "warn_independent_sampling"})
+    _check_values(name, given)
     options = {"n_startup_trials": startup_trials(concurrency), **{k: v for k, v in given.items() if k in known}}
     return TpeOptions(**options)
 
 
-def _no_arguments(name: str, given: Mapping[str, Any]) -> None:
-    if given:
-        raise ConfigError(f"sampler {name}: takes no arguments, got {', '.join(sorted(given))}")
+def _check_names(name: str, given: Mapping[str, Any], known: Iterable[str], *, also: Iterable[str] = ()) -> None:
+    """Refuse an argument that the sampler does not have; those of Optuna in `also` pass and do nothing."""
+    names = sorted(known)
+    wrong = sorted(set(map(str, given)) - {*names, *also})
+    if not wrong:
+        return
+    if not names:
+        raise ConfigError(f"sampler {name}: takes no arguments, got {', '.join(wrong)}; leave out run.sampler.kwargs")
+    near = difflib.get_close_matches(wrong[0], names, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    raise ConfigError(f"sampler {name}: has no argument {wrong[0]!r}{hint}; use one of {', '.join(names)}")
+
+
+# Arguments of several samplers, whose libraries fail at the first proposal only, or take any value as true.
+_WHOLE = {"n_startup_trials": 0, "n_ei_candidates": 1, "bad_kernels": 1, "popsize": 2}
+_SWITCHES = ("multivariate", "constant_liar", "consider_magic_clip", "group", "scramble", "with_margin", "lr_adapt")
+
+
+def _check_values(name: str, given: Mapping[str, Any]) -> None:
+    for key, value in given.items():
+        low = _WHOLE.get(key)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value is None and name not in ("tpe", "auto"):  # where the library has a default of its own
+            continue
+        if low is not None and (not isinstance(value, int) or not number or value < low):
+            allowed, example = f"a whole number of at least {low}", "32"
+        elif key in _SWITCHES and not isinstance(value, bool):
+            allowed, example = "true or false", "true"
+        elif key == "prior_weight" and not (number and 0.0 <= value < float("inf")):
+            allowed, example = "a number from 0 up", "1.0"
+        else:
+            continue
+        raise ConfigError(f"sampler {name}: {key} is {value!r}, not {allowed}; write kwargs: {{{key}: {example}}}")
 
 
 def select_optuna_sampler(

@@ -15,7 +15,11 @@ from genesis.run.study import optimize
 
 def test_what_differs_and_what_came_out(run: Run, study: dict[str, Any], tmp_path: Path) -> None:
     """Only differing settings are listed; outcomes have one cell per run, holdout beside."""
-    other = study | {"costs": {"fee_bps": 50.0, "slippage_bps": 2.0}, "run": study["run"] | {"run_id": "dear"}}
+    other = study | {
+        "costs": {"fee_bps": 50.0, "slippage_bps": 2.0},
+        "constraints": {"min_trades": 40},
+        "run": study["run"] | {"run_id": "dear"},
+    }
     second = optimize(other, workers=0, runs_dir=tmp_path)
     found = compare([run.path, second.path])
     assert found.names == ["small", "dear"]
@@ -25,6 +29,9 @@ def test_what_differs_and_what_came_out(run: Run, study: dict[str, Any], tmp_pat
     assert "bars" not in rows
     outcomes = dict(found.outcomes)
     assert outcomes["trials"] == ["80", "80"]
+    assert outcomes["failed"] == ["0", "0"]
+    assert outcomes["broke a constraint"][0] == "0"
+    assert int(outcomes["broke a constraint"][1]) > 0
     assert all(" → " in cell for cell in outcomes["sharpe"])
     assert {len(cells) for cells in outcomes.values()} == {2}
 

@@ -18,7 +18,8 @@ import pytest
 
 from genesis.errors import StoreError
 from genesis.report import html
-from genesis.report.html import metric_words, plotly_script, render, write_report
+from genesis.report.facts import metric_words
+from genesis.report.html import plotly_script, render, write_report
 from genesis.report.replay import luck, replay
 from genesis.report.source import read_run
 from genesis.run.result import Run
@@ -225,6 +226,46 @@ def test_metric_words() -> None:
     assert metric_words("total_return", -0.0123) == "-1.23%"
     assert metric_words("trades", 1234.0) == "1,234"
     assert metric_words("sharpe", None) == "–"
+
+
+def test_what_became_of_the_trials_is_counted(tmp_path: Path, study: dict[str, Any]) -> None:
+    """Broken constraints, silence, failures and behaviours each have a row, and the page says how they are counted."""
+    strict = study | {"constraints": {"min_trades": 40}, "run": study["run"] | {"max_trials": 40}}
+    run = optimize(strict, workers=0, runs_dir=tmp_path)
+    page = render(read_run(run.path))
+    table = page.partition('<table class="outcomes">')[2].partition("</table>")[0]
+    rows = {
+        re.sub(" <span.*", "", name): int(count.replace(",", ""))
+        for name, count in re.findall(r'<th scope="row">(.*?)</th><td>([\d,]+)</td>', table)
+    }
+    stored = run.trials()
+    broke = int((stored["metrics_trades"] < 40).sum())
+    assert 0 < broke < run.count
+    assert rows["ran"] == run.count
+    assert rows["broke a constraint"] == broke
+    assert rows["kept every constraint"] == run.count - broke
+    assert (rows["failed"], rows["pruned"]) == (0, 0)
+    assert rows["different behaviours"] == stored.loc[stored["metrics_trades"] > 0, "fills_hash"].nunique()
+    assert f'<span class="note">min_trades {broke}</span>' in table
+    assert "no trade are none" in table
+
+
+def test_the_dates_are_those_of_the_bars_used(tmp_path: Path, study: dict[str, Any], page: str) -> None:
+    """Where the data begin later or end earlier than the study asks, both are said; the warm-up is not used."""
+    data = {"source": "sample:IBM", "start": "1990-01-01", "end": "2008-12-31", "warmup_bars": 60}
+    beyond = study | {"data": data, "holdout": {"start": "2009-01-02", "end": "2031-05-05"}}
+    found = optimize(beyond | {"run": study["run"] | {"max_trials": 16}}, workers=0, runs_dir=tmp_path)
+    data_run = read_run(found.path)
+    played = replay(data_run)
+    bars, ahead = played.trials[0].inside.bars, played.trials[0].outside
+    assert ahead is not None
+    first, last = f"{bars.index[60]:%Y-%m-%d}", f"{ahead.bars.index[-1]:%Y-%m-%d}"
+    shown = render(data_run)
+    assert f"in sample {first} to 2008-12-31 (asked for: 1990-01-01 to 2008-12-31)" in shown
+    assert f"out of sample 2009-01-02 to {last} (asked for: 2009-01-02 to 2031-05-05)" in shown
+    assert "2031" not in first + last
+    assert "in sample" in page
+    assert "asked for" not in page.partition("</caption>")[0].partition("in sample ")[2].partition(",")[0]
 
 
 def test_identity_names_everything_to_repeat_it(page: str, run: Run) -> None:

@@ -43,6 +43,20 @@ def test_repeats_of_fills_are_marked_and_left_out(ledger_of: Maker) -> None:
     assert ledger.best_different.tolist() == [3, 2, 0]
 
 
+def test_only_trials_that_traded_are_behaviours(ledger_of: Maker) -> None:
+    """Equal fills count once; a trial without a trade, failed or pruned counts for nothing; unknown fills for one."""
+    ledger = replace(
+        ledger_of(7),
+        states=["complete"] * 5 + ["failed", "pruned"],
+        metrics={"trades": np.array([4.0, 4.0, 0.0, 0.0, 6.0, np.nan, 2.0])},
+        hashes=["a", "a", "none", None, None, None, "b"],
+        violation=np.array([0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]),
+    )
+    assert ledger.behaviours == 2
+    assert ledger.infeasible.sum() == 2
+    assert sum(bool(ledger.silent[position]) for position in ledger.best_different) == 1
+
+
 @given(st.lists(st.floats(), max_size=20))
 def test_compact_numbers_are_json_and_close(values: list[float]) -> None:
     """Every number survives JSON to five digits; what JSON cannot say is null."""

@@ -47,6 +47,20 @@ def test_all_for_it_is_promising(evidence: Evidence) -> None:
     assert "the 0.75 a best of 30" in found.text()
 
 
+def test_what_was_not_usable_is_said(evidence: Evidence) -> None:
+    """Broken constraints stand beside what failed, was pruned or made no trade."""
+    ledger = replace(
+        evidence.ledger,
+        states=["failed"] * 2 + ["pruned"] * 3 + ["complete"] * 95,
+        violation=np.array([0.0] * 60 + [1.0] * 40),
+        metrics={"trades": np.array([5.0] * 99 + [0.0])},
+    )
+    words = judge(replace(evidence, ledger=ledger)).text()
+    assert "100 trials ran: 40 broke a constraint, 1 made no trade, 3 were pruned, 2 failed. Those that traded" in words
+    clean = replace(ledger, states=["complete"] * 100, violation=np.zeros(100), metrics={}, hashes=[None] * 100)
+    assert "100 trials ran." in judge(replace(evidence, ledger=clean)).text()
+
+
 def test_one_against_is_mixed_two_are_doubtful(evidence: Evidence) -> None:
     """A loss out of sample speaks against it; a spike besides makes it doubtful."""
     lost = replace(evidence, outside={"sharpe": -0.4})

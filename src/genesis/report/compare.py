@@ -10,8 +10,8 @@ from typing import Any
 
 from genesis.diagnose.explain import flatten
 from genesis.errors import ConfigError
-from genesis.judge.overfit import behaviours
-from genesis.report.html import cause_of, metric_words
+from genesis.report.facts import metric_words
+from genesis.report.html import cause_of
 from genesis.report.plateau import find_plateau
 from genesis.report.source import RunData, read_run
 from genesis.report.terminal import number
@@ -59,13 +59,15 @@ def _outcomes(runs: list[RunData]) -> list[tuple[str, list[str]]]:
 def _facts(run: RunData, metrics: Sequence[str]) -> dict[str, str]:
     ledger = run.ledger
     best = ledger.best
-    done = [value for value, complete in zip(ledger.hashes, ledger.complete, strict=True) if complete]
     cause = cause_of(run)
     facts = {
         "trials": f"{len(ledger):,}",
-        "different behaviours": f"{behaviours(done):,}",
+        "broke a constraint": f"{int(ledger.infeasible.sum()):,}",
+        "made no trade": f"{int(ledger.silent.sum()):,}",
+        "pruned": f"{list(ledger.states).count('pruned'):,}",
+        "failed": f"{list(ledger.states).count('failed'):,}",
+        "different behaviours": f"{ledger.behaviours:,}",
         "repeats not run": f"{sum(ledger.duplicates.values()):,}",
-        "no trades": f"{int(ledger.silent.sum()):,}",
         "verdict": cause.what if cause is not None else "has an answer",
         "stands on": find_plateau(ledger).kind,
         "best trial": "–" if best is None else str(ledger.numbers[best]),

@@ -152,8 +152,9 @@ def score_distribution(ledger: Ledger, *, bins: int = 40) -> Figure:
     unscored = int((~ledger.scored).sum())
     silent, repeated = int(ledger.silent.sum()), int((ledger.repeats & ~ledger.silent).sum())
     summary = (
-        f"{len(known):,} of {len(ledger):,} trials have a score; {silent:,} made no trade, {repeated:,} traded exactly "
-        f"like an earlier trial, {unscored:,} have no score (failed, pruned or undefined) and are not drawn."
+        f"{len(known):,} of {len(ledger):,} trials have a score; {int(ledger.infeasible.sum()):,} broke a constraint, "
+        f"{silent:,} made no trade, {repeated:,} traded exactly like an earlier trial, {unscored:,} have no score "
+        "(failed, pruned or undefined) and are not drawn."
     )
     layout = {"barmode": "stack", "bargap": 0.05, "xaxis": axis("score (larger is better)"), "yaxis": axis("trials")}
     note = "The first bar holds everything below it." if limits else ""

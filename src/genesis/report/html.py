@@ -26,17 +26,16 @@ from genesis.diagnose.findings import Finding, by_severity
 from genesis.diagnose.warnings import review_ledger
 from genesis.errors import StoreError
 from genesis.report import figures, trading
+from genesis.report.facts import counting, known, metric_words, objective_words, outcomes, tiles, windows
 from genesis.report.figures import Figure
 from genesis.report.plateau import find_plateau
 from genesis.report.replay import Luck, Replay, curve, joined, luck, marks, out_of_sample, replay, returns_without_costs
 from genesis.report.source import RunData, read_run
 from genesis.report.tables import Ledger, trial_table
-from genesis.report.terminal import number
 from genesis.report.verdict import Evidence, Verdict, judge
 
 SLICES = 12
 STATIC_ROWS, STATIC_COLUMNS = 20, 12
-_SHARES = ("total_return", "cagr", "volatility", "max_drawdown", "win_rate", "exposure", "expectancy")
 
 
 def write_report(
@@ -103,18 +102,20 @@ def render(run: RunData, *, refresh: int | None = None) -> str:
         "sections": _sections(run, parts),
         "alarms": played.alarms,
         "verdict": verdict,
-        "tiles": _tiles(run, chance),
+        "tiles": tiles(run, chance),
         "comparison": _comparison(run, played),
         "held_out": out_of_sample(run, played, ledger) is not None,
-        "window_words": _windows(run),
+        "window_words": "".join(f", {name} {words}" for name, words in windows(run, played)),
         "best_number": _best_number(ledger),
         "best_params": _best_params(ledger),
+        "outcomes": outcomes(ledger),
+        "counting": counting(ledger),
         "findings": _findings(run, played),
         "static_head": [column["name"] for column in table["columns"][:STATIC_COLUMNS]],
         "static_rows": _static_rows(ledger, table),
         "table_note": f"{table['note']} {len(table['columns'])} columns: scroll sideways, the first two stay.",
         "slices_note": f" The {SLICES} most important of {len(ledger.axes)}." if len(ledger.axes) > SLICES else "",
-        "identity": _identity(run),
+        "identity": _identity(run, played),
         "study_text": json.dumps(run.study.get("config", {}), indent=2, default=str),
         "signature_text": json.dumps(run.study.get("signature", {}), indent=2, default=str),
         "payload": Markup(_packed(json.dumps(payload, separators=(",", ":"), allow_nan=False).encode())),  # noqa: S704 - base64
@@ -130,7 +131,7 @@ def weigh(run: RunData, played: Replay, chance: Luck) -> Verdict:
     """The verdict of a run."""
     ledger = run.ledger
     best = ledger.best
-    inside = {} if best is None else {name: _known(values[best]) for name, values in ledger.metrics.items()}
+    inside = {} if best is None else {name: known(values[best]) for name, values in ledger.metrics.items()}
     objective = run.config.objective if run.config is not None else "score"
     return judge(
         Evidence(
@@ -166,10 +167,6 @@ def cause_of(run: RunData) -> Finding | None:
         free=None if config.strategy is None else lambda: returns_without_costs(run),
     )
     return found or run.looks_ahead
-
-
-def _known(value: Any) -> float | None:
-    return None if value != value else float(value)
 
 
 def _figures(run: RunData, played: Replay) -> dict[str, list[Figure]]:
@@ -321,74 +318,15 @@ def _best_params(ledger: Ledger) -> list[tuple[str, str, str]]:
     return rows
 
 
-def objective_words(objective: Any) -> str:
-    """An objective as people write it.
-
-    >>> objective_words("sharpe"), objective_words({"metric": "loss", "direction": "minimize"})
-    ('sharpe', 'minimize loss')
-    >>> objective_words({"sharpe": 1.0, "max_drawdown": -0.5})
-    '1 × sharpe − 0.5 × max_drawdown'
-    """
-    if isinstance(objective, str):
-        return objective
-    if isinstance(objective.get("metric"), str):
-        return f"{objective.get('direction', 'maximize')} {objective['metric']}"
-    terms = " ".join(f"{'−' if weight < 0 else '+'} {abs(weight):g} × {name}" for name, weight in objective.items())
-    return terms.removeprefix("+ ")
-
-
-def metric_words(name: str, value: float | None) -> str:
-    """A metric as people write it: shares as per cent, counts whole.
-
-    >>> metric_words("max_drawdown", 0.35), metric_words("sharpe", 1.23456)
-    ('35.0%', '1.235')
-    """
-    if value is None:
-        return "–"
-    if name in _SHARES:
-        return f"{value:.2%}" if abs(value) < 0.1 else f"{value:.1%}"
-    if name in ("trades", "max_drawdown_duration"):
-        return f"{value:,.0f}"
-    return f"{value:,.2f}" if name == "fees_paid" else number(value)
-
-
 def _comparison(run: RunData, played: Replay) -> list[tuple[str, str, str]]:
     ledger = run.ledger
     if ledger.best is None:
         return []
     outside = out_of_sample(run, played, ledger) or {}
     return [
-        (name, metric_words(name, _known(values[ledger.best])), metric_words(name, outside.get(name)))
+        (name, metric_words(name, known(values[ledger.best])), metric_words(name, outside.get(name)))
         for name, values in ledger.metrics.items()
     ]
-
-
-def _windows(run: RunData) -> str:
-    config = run.config
-    if config is None or config.data is None:
-        return ""
-    words = f", in sample {config.data.start or 'first bar'} to {config.data.end or 'last bar'}"
-    if config.holdout is not None:
-        words += f", out of sample {config.holdout.start or 'first bar'} to {config.holdout.end or 'last bar'}"
-    return words
-
-
-def _tiles(run: RunData, chance: Luck) -> list[tuple[str, str]]:
-    ledger = run.ledger
-    tiles = [("Trials", f"{len(ledger):,}"), ("Different behaviours", f"{chance.distinct:,}")]
-    if ledger.best is not None:
-        tiles.insert(0, ("Best score", number(float(ledger.scores[ledger.best]))))
-        trades = ledger.metrics.get("trades")
-        if trades is not None:
-            tiles.append(("Trades of the best", metric_words("trades", _known(trades[ledger.best]))))
-        fees = ledger.metrics.get("fees_paid")
-        if fees is not None:
-            tiles.append(("Fees it paid", metric_words("fees_paid", _known(fees[ledger.best]))))
-    if chance.deflated is not None and chance.deflated.probability == chance.deflated.probability:
-        tiles.append(("Deflated Sharpe", f"{chance.deflated.probability:.2f}"))
-    if chance.overfitting is not None:
-        tiles.append(("Overfitting probability", f"{chance.overfitting.pbo:.0%}"))
-    return tiles
 
 
 def _table_order(ledger: Ledger, numbers: Sequence[int]) -> list[int]:
@@ -410,7 +348,7 @@ def _cell(value: Any, typed: bool) -> str:
     return f"{value:.5g}" if isinstance(value, float) and not typed else str(value)
 
 
-def _identity(run: RunData) -> list[tuple[str, str]]:
+def _identity(run: RunData, played: Replay) -> list[tuple[str, str]]:
     study, signature = run.study, run.study.get("signature") or {}
     created, settings = study.get("created"), run.settings
     rows = [
@@ -422,6 +360,7 @@ def _identity(run: RunData) -> list[tuple[str, str]]:
         ("concurrency, lag", f"{settings.get('max_concurrent')}, {settings.get('lag')}"),
         ("strategy", json.dumps(signature.get("strategy_code") or run.evaluates, default=str)),
         ("bars", json.dumps(signature.get("bars") or "none", default=str)),
+        ("dates of the bars", "; ".join(f"{name} {words}" for name, words in windows(run, played)) or "none"),
         ("kernel version", str(signature.get("kernel", "none"))),
         ("study signature (SHA-256)", _digest(signature)),
         ("report made", datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")),

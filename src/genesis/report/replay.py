@@ -18,7 +18,6 @@ from genesis.errors import GenesisError
 from genesis.judge.overfit import (
     DeflatedSharpe,
     Overfitting,
-    behaviours,
     deflated_sharpe,
     effective_trials,
     overfitting_probability,
@@ -55,13 +54,17 @@ class Again:
 
 @dataclass(frozen=True)
 class Replay:
-    """The best different trials run again, with the bars of both windows; `problem` says why nothing could be run."""
+    """The best different trials run again, with the bars of both windows; `problem` says why nothing could be run.
+
+    `used` are the opening times (UTC ns) of the first and last bar that could trade, of "search" and "holdout".
+    """
 
     trials: list[Again] = field(default_factory=list)
     trade_from: int = 0
     holdout_from: int = 0
     problem: str | None = None
     holdout_problem: str | None = None
+    used: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def alarms(self) -> list[str]:
@@ -80,17 +83,39 @@ def replay(run: RunData, *, count: int = SHOWN) -> Replay:
     if config is None:
         return Replay(problem=f"the study cannot be loaded here: {run.config_problem}")
     if config.strategy is None or config.data is None or config.costs is None:
-        return Replay(problem="the study does not trade bars with a strategy, so there is no equity to draw")
+        problem = "the study does not trade bars with a strategy, so there is no equity to draw"
+        return Replay(problem=problem, used=_used_without_trading(config))
+    used: dict[str, tuple[int, int]] = {}
     try:
         inside = Evaluator(config, window="search").prepare()
         outside, missing = _holdout(config)
+        used = _used(inside, outside)
         with RunStore.open(run.path, read_only=True) as store:
             stored = list(store.results(run.ledger.numbers[run.ledger.best_different[:count]].tolist()))
         kept = {row["number"]: row for row in run.holdout}
         trials = [_again(config, inside, outside, result, kept.get(result.number)) for result in stored]
     except (GenesisError, OSError) as error:
-        return Replay(problem=f"the trials cannot be run again here: {error}")
-    return Replay(trials, inside.trade_from, 0 if outside is None else outside.trade_from, None, missing)
+        return Replay(problem=f"the trials cannot be run again here: {error}", used=used)
+    return Replay(trials, inside.trade_from, 0 if outside is None else outside.trade_from, None, missing, used)
+
+
+def _used(inside: Any, outside: Any) -> dict[str, tuple[int, int]]:
+    loaded = {"search": inside, "holdout": outside}
+    return {
+        name: (int(window.bars.time[window.trade_from]), int(window.bars.time[-1]))
+        for name, window in loaded.items()
+        if window is not None and window.bars is not None
+    }
+
+
+def _used_without_trading(config: StudyConfig) -> dict[str, tuple[int, int]]:
+    """The bars that a callable was given; none when they cannot be loaded here."""
+    if config.data is None:
+        return {}
+    try:
+        return _used(Evaluator(config, window="search").prepare(), _holdout(config)[0])
+    except (GenesisError, OSError):
+        return {}
 
 
 def replay_trial(run: RunData, result: TrialResult) -> Again | None:
@@ -232,7 +257,7 @@ class Luck:
 def luck(run: RunData, played: Replay) -> Luck:
     """Deflated Sharpe ratio of the best and probability of overfitting, from an even sample of different trials."""
     ledger = run.ledger
-    distinct = behaviours(value for value, done in zip(ledger.hashes, ledger.complete, strict=True) if done)
+    distinct = ledger.behaviours
     if not played.trials or run.config is None:
         return Luck(distinct, float(distinct), None, None, 0)
     returns = _sample_returns(run, played)

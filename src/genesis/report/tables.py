@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from genesis.judge.overfit import behaviours
 from genesis.search.steps import StepGrid
 from genesis.types import FloatArray, IntArray
 
@@ -116,6 +117,25 @@ class Ledger:
         return np.zeros(len(self), dtype=np.bool_) if trades is None else self.complete & (trades == 0)
 
     @cached_property
+    def infeasible(self) -> BoolArray:
+        """bool[m]: broke a constraint, whatever else came of it (a trial without trades may break one too)."""
+        return self.violation > 0.0
+
+    @cached_property
+    def behaviours(self) -> int:
+        """How many different ways of trading: equal fills are one; trials that failed or made no trade are none.
+
+        Where nothing has fills (a callable, say) every complete trial counts for itself.
+        """
+        traded = self.complete & ~self.silent
+        return behaviours(value for value, counts in zip(self.hashes, traded, strict=True) if counts)
+
+    @cached_property
+    def has_fills(self) -> bool:
+        """Whether any trial's fills are known."""
+        return any(value is not None for value in self.hashes)
+
+    @cached_property
     def repeats(self) -> BoolArray:
         """bool[m]: its fills equal those of an earlier trial (another point, the same behaviour)."""
         seen: set[str] = set()
@@ -136,11 +156,11 @@ class Ledger:
 
     @cached_property
     def best_different(self) -> IntArray:
-        """The ranking without trials whose fills equal those of a better one."""
+        """The ranking without trials whose fills equal those of a better one; all without a trade are equal."""
         seen: set[str] = set()
         kept = []
         for position in self.ranking:
-            value = self.hashes[int(position)]
+            value = "" if self.silent[position] else self.hashes[int(position)]
             if value is None or value not in seen:
                 kept.append(int(position))
             if value is not None:

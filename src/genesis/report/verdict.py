@@ -109,12 +109,24 @@ def _best_words(evidence: Evidence, best: int) -> str:
 
 
 def _tried_words(evidence: Evidence) -> str:
-    count, repeats = len(evidence.ledger), sum(evidence.ledger.duplicates.values())
-    sentence = f"{count:,} trials ran and behaved in {evidence.distinct:,} different ways"
-    if evidence.independent < 0.95 * evidence.distinct:
-        sentence += f", about {evidence.independent:,.0f} of them independent"
+    ledger = evidence.ledger
+    states = list(ledger.states)
+    counted = [
+        (int(ledger.infeasible.sum()), "broke a constraint"),
+        (int(ledger.silent.sum()), "made no trade"),
+        (states.count("pruned"), "were pruned"),
+        (states.count("failed"), "failed"),
+    ]
+    sentence = f"{len(ledger):,} trials ran"
+    if any(count for count, _ in counted):
+        sentence += ": " + ", ".join(f"{count:,} {words}" for count, words in counted if count)
+    if ledger.has_fills:
+        sentence += f". Those that traded did so in {evidence.distinct:,} different ways (equal fills are one)"
+        if evidence.independent < 0.95 * evidence.distinct:
+            sentence += f", about {evidence.independent:,.0f} of them independent"
+    repeats = sum(ledger.duplicates.values())
     if repeats:
-        sentence += f"; {repeats:,} more proposals were points already tried and were not run again"
+        sentence += f". {repeats:,} more proposals were points already tried and were not run again"
     return sentence + "."
 
 

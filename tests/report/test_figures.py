@@ -44,6 +44,7 @@ def test_thinned_figures_say_so(ledger_of: Maker) -> None:
     ledger = ledger_of(20_000)
     figure = figures.best_so_far(ledger)
     assert "of 20,000 trials are drawn" in figure.note
+    assert figure.note.endswith(".")
     line = next(trace for trace in figure.data if trace["name"] == "best so far")
     assert max(line["y"]) == pytest.approx(ledger.scores[ledger.feasible].max(), rel=1e-4)
 
@@ -135,3 +136,22 @@ def test_choices_keep_their_order(ledger_of: Maker) -> None:
     """A slice shows choices as the study lists them, not as trials came."""
     figure = figures.slice_figure(_stepped(ledger_of(50)), 2)
     assert figure.layout["xaxis"]["categoryarray"] == ["30", "5", "200"]
+
+
+def test_counts_are_whole_numbers(ledger_of: Maker) -> None:
+    """Trial numbers are never "12.3k", and a bar says how many trials have which scores."""
+    ledger = ledger_of(20_000)
+    trials = figures.best_so_far(ledger).layout["xaxis"]
+    assert (trials["tickformat"], trials["hoverformat"]) == ("d", "d")
+    for trace in figures.score_distribution(ledger).data:
+        assert all(type(count) is int for count in trace["y"])
+        assert trace["hovertemplate"].startswith("%{y:,d} trials")
+        assert len(trace["text"]) == len(trace["y"])
+    medians = figures.slice_figure(ledger, 2).data[1]
+    assert all(" of " in text and "." not in text for text in medians["text"])
+
+
+def test_equal_medians_are_said(ledger_of: Maker) -> None:
+    """The first of several best cells is not shown as if it were the only one."""
+    ledger = replace(ledger_of(90), scores=np.zeros(90))
+    assert figures.slice_figure(ledger, 2).summary.endswith("kind = a (0), and the same at 2 others.")

@@ -225,6 +225,7 @@ def test_metric_words() -> None:
     """Shares are per cent, counts whole, an undefined value is a dash."""
     assert metric_words("total_return", -0.0123) == "-1.23%"
     assert metric_words("trades", 1234.0) == "1,234"
+    assert metric_words("signals", 123_456.0) == "123,456"
     assert metric_words("sharpe", None) == "–"
 
 
@@ -302,6 +303,9 @@ def test_a_callable_without_data_has_a_report(tmp_path: Path) -> None:
     page = render(read_run(found.path))
     assert '<section id="trading"' not in page
     assert "does not trade bars" in page
+    assert "the rest of the report is complete" in page
+    assert "behaviours cannot be counted" in page
+    assert "made no trade" not in page
     assert f"Trial {found.best.number} is the best found" in page
 
 

@@ -66,7 +66,7 @@ def _facts(run: RunData, metrics: Sequence[str]) -> dict[str, str]:
         "made no trade": f"{int(ledger.silent.sum()):,}",
         "pruned": f"{list(ledger.states).count('pruned'):,}",
         "failed": f"{list(ledger.states).count('failed'):,}",
-        "different behaviours": f"{ledger.behaviours:,}",
+        "different behaviours": f"{ledger.behaviours:,}" if ledger.has_fills else "–",
         "repeats not run": f"{sum(ledger.duplicates.values()):,}",
         "verdict": cause.what if cause is not None else "has an answer",
         "stands on": find_plateau(ledger).kind,

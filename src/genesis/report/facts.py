@@ -19,9 +19,11 @@ COUNTS = ("trades", "max_drawdown_duration")
 def tiles(run: RunData, chance: Luck) -> list[tuple[str, str]]:
     """The few numbers that stand large under the verdict."""
     ledger = run.ledger
-    found = [("Trials", f"{len(ledger):,}"), ("Different behaviours", f"{chance.distinct:,}")]
+    found = [("Trials", f"{len(ledger):,}")]
     if ledger.infeasible.any():
-        found.insert(1, ("Broke a constraint", f"{int(ledger.infeasible.sum()):,}"))
+        found.append(("Broke a constraint", f"{int(ledger.infeasible.sum()):,}"))
+    if ledger.has_fills:
+        found.append(("Different behaviours", f"{chance.distinct:,}"))
     if ledger.best is not None:
         found.insert(0, ("Best score", number(float(ledger.scores[ledger.best]))))
         trades = ledger.metrics.get("trades")
@@ -52,13 +54,14 @@ def outcomes(ledger: Ledger) -> list[tuple[str, str, str]]:
         ("different behaviours", ledger.behaviours, ""),
         ("proposed again, not run", sum(ledger.duplicates.values()), ""),
     ]
-    return [(what, f"{count:,}", words) for what, count, words in counted]
+    unknown = {"made no trade": "trades" not in ledger.metrics, "different behaviours": not ledger.has_fills}
+    return [(what, f"{count:,}", words) for what, count, words in counted if not unknown.get(what)]
 
 
 def counting(ledger: Ledger) -> str:
     """How different behaviours are counted, in words."""
     if not ledger.has_fills:
-        return "Nothing here has fills to compare, so every complete trial counts as a behaviour of its own."
+        return "These trials have no fills to compare, so different behaviours cannot be counted."
     return (
         "Trials with equal fills are one behaviour, whatever their parameters; those that failed, were pruned or made "
         "no trade are none. A trial can be in more than one row."

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from genesis.report.plateau import cells, cut
 from genesis.report.tables import Axis, Ledger, compact
+from genesis.report.terminal import number
 from genesis.types import FloatArray, IntArray
 
 BLUE, ORANGE, GREEN, RED, GREY, VIOLET = "#3b82c4", "#d9822b", "#2f9e6e", "#d1495b", "#8a94a6", "#8b6fc0"
@@ -91,13 +93,15 @@ def best_so_far(ledger: Ledger) -> Figure:
             }
         )
     limits = visible_range(ledger.scores[ledger.scored])
-    layout = {"xaxis": axis("trial"), "yaxis": axis("score (larger is better)") | ({"range": limits} if limits else {})}
+    layout = {
+        "xaxis": axis("trial", tickformat="d", hoverformat="d"),
+        "yaxis": axis("score (larger is better)") | ({"range": limits} if limits else {}),
+        "legend": {"itemsizing": "constant"},
+    }
     if len(steps):
         last = int(usable[steps[-1]])
-        summary = (
-            f"{len(steps)} improvements; the last, to {ledger.scores[last]:.4g}, came at trial {ledger.numbers[last]} "
-            f"of {len(ledger):,}."
-        )
+        top = number(float(ledger.scores[last]))
+        summary = f"{len(steps)} improvement{'s' * (len(steps) > 1)}; the last, to {top}, came at trial {ledger.numbers[last]} of {len(ledger):,}."
     else:
         summary = "No trial has a score that keeps every constraint, so there is no best so far."
     if not ledger.scored.any():
@@ -108,7 +112,10 @@ def best_so_far(ledger: Ledger) -> Figure:
     if limits:
         below = int((ledger.scores[ledger.scored] < limits[0]).sum())
         notes.append(f"{below:,} scores lie below the axis; double-click to see them")
-    return Figure("best-so-far", "Best score so far", summary, data, layout, "; ".join(notes))
+    note = "; ".join(notes)
+    return Figure(
+        "best-so-far", "Best score so far", summary, data, layout, note[:1].upper() + note[1:] + "." * bool(note)
+    )
 
 
 def _dots(name: str, x: IntArray, y: FloatArray, colour: str, size: int) -> dict[str, Any]:
@@ -146,16 +153,22 @@ def score_distribution(ledger: Ledger, *, bins: int = 40) -> Figure:
                         "name": name,
                         "x": compact((edges[1:] + edges[:-1]) / 2.0),
                         "y": counts.tolist(),
+                        "text": [f"{start:.3g} to {stop:.3g}" for start, stop in pairwise(edges.tolist())],
+                        "textposition": "none",
+                        "hovertemplate": "%{y:,d} trials with a score of %{text}<extra>" + name + "</extra>",
                         "marker": {"color": colour},
                     }
                 )
     unscored = int((~ledger.scored).sum())
     silent, repeated = int(ledger.silent.sum()), int((ledger.repeats & ~ledger.silent).sum())
-    summary = (
-        f"{len(known):,} of {len(ledger):,} trials have a score; {int(ledger.infeasible.sum()):,} broke a constraint, "
-        f"{silent:,} made no trade, {repeated:,} traded exactly like an earlier trial, {unscored:,} have no score "
-        "(failed, pruned or undefined) and are not drawn."
-    )
+    parts = [
+        (int(ledger.infeasible.sum()), "broke a constraint"),
+        (silent, "made no trade"),
+        (repeated, "traded exactly like an earlier trial"),
+        (unscored, "have no score (failed, pruned or undefined) and are not drawn"),
+    ]
+    told = [f"{len(known):,} of {len(ledger):,} trials have a score"]
+    summary = "; ".join(told + [f"{count:,} {words}" for count, words in parts if count]) + "."
     layout = {"barmode": "stack", "bargap": 0.05, "xaxis": axis("score (larger is better)"), "yaxis": axis("trials")}
     note = "The first bar holds everything below it." if limits else ""
     return Figure("distribution", "Distribution of scores", summary, data, layout, note)
@@ -264,7 +277,9 @@ def slice_figure(ledger: Ledger, index: int) -> Figure:
             },
         ]
         top = int(row.argmax())
-        summary = f"The median score is highest at {column.path} = {labels[top]} ({row[top]:.4g})."
+        ties = int((row == row[top]).sum()) - 1
+        also = f", and the same at {ties} other{'s' * (ties > 1)}" if ties else ""
+        summary = f"The median score is highest at {column.path} = {labels[top]} ({number(float(row[top]))}){also}."
         best = ledger.best
         if best is not None and not math.isnan(ledger.vectors[best, index]):
             data.append(
@@ -278,7 +293,7 @@ def slice_figure(ledger: Ledger, index: int) -> Figure:
                 }
             )
     limits = visible_range(scores) if len(active) else None
-    kind: dict[str, Any] = {"type": "log"} if column.log else {}
+    kind: dict[str, Any] = {"exponentformat": "e", "minexponent": 5} | ({"type": "log"} if column.log else {})
     if column.kind == "categorical":
         kind = {"type": "category", "categoryorder": "array", "categoryarray": [str(one) for one in column.choices]}
     layout = {
@@ -312,10 +327,12 @@ def pair_figures(ledger: Ledger, first: int, second: int) -> tuple[Figure, Figur
     for kind, grid, title in (("pair", single, name), ("plateau", wide, f"{name}, plateau view")):
         rows, columns = np.unravel_index(int(np.nanargmax(grid)), grid.shape)
         what = "cell" if kind == "pair" else "neighbourhood of 3 × 3 cells"
+        if kind == "plateau" and "categorical" in (x_axis.kind, y_axis.kind):
+            what = "neighbourhood (choices have no neighbours)"
         score = "median score" if kind == "pair" else "median score with its neighbours"
         summary = (
             f"The best {what} is {x_axis.path} = {labels_x[columns]}, {y_axis.path} = {labels_y[rows]} "
-            f"with a median score of {grid[rows, columns]:.4g}."
+            f"with a median score of {number(float(grid[rows, columns]))}."
         )
         data = [
             {
@@ -331,7 +348,8 @@ def pair_figures(ledger: Ledger, first: int, second: int) -> tuple[Figure, Figur
                 "hovertemplate": f"{x_axis.path} = %{{x}}<br>{y_axis.path} = %{{y}}<br>{score} %{{z}}<extra></extra>",
             }
         ]
-        layout = {"xaxis": axis(x_axis.path, type="category"), "yaxis": axis(y_axis.path, type="category")}
+        small = {"type": "category", "tickfont": {"size": 10}}
+        layout = {"xaxis": axis(x_axis.path, **small), "yaxis": axis(y_axis.path, **small)}
         note = "Median score of all trials in a cell; empty cells were not tried; colours start at the 5 % quantile."
         made.append(Figure(f"{kind}-{first}-{second}", title, summary, data, layout, note, 340))
     return made[0], made[1]

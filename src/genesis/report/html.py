@@ -113,7 +113,7 @@ def render(run: RunData, *, refresh: int | None = None) -> str:
         "findings": _findings(run, played),
         "static_head": [column["name"] for column in table["columns"][:STATIC_COLUMNS]],
         "static_rows": _static_rows(ledger, table),
-        "table_note": f"{table['note']} {len(table['columns'])} columns: scroll sideways, the first two stay.",
+        "table_note": f"{table['note']} Where the table is wider than the page, scroll it sideways.",
         "slices_note": f" The {SLICES} most important of {len(ledger.axes)}." if len(ledger.axes) > SLICES else "",
         "identity": _identity(run, played),
         "study_text": json.dumps(run.study.get("config", {}), indent=2, default=str),
@@ -229,7 +229,9 @@ def _findings(run: RunData, played: Replay) -> list[Finding]:
                 "info",
                 "The figures about trading are missing",
                 played.problem,
-                "make the report where the strategy and the data are",
+                "make the report where the strategy and the data are"
+                if run.config is None or run.config.strategy is not None
+                else "nothing; the rest of the report is complete",
             )
         )
     elif played.trials and played.trials[0].inside.bars.synthetic:

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from genesis.report.tables import Axis, Ledger
+from genesis.report.terminal import number
 from genesis.search.steps import StepGrid
 from genesis.types import FloatArray, IntArray
 
@@ -49,8 +50,8 @@ class Plateau:
             else f"the {self.neighbours} trials within {self.reach:.0%} of every range"
         )
         facts = (
-            f"{near} have a median score of {self.median:.4g}, the best {self.best:.4g}, "
-            f"an average point {self.overall:.4g}"
+            f"{near} have a median score of {number(self.median)}, the best {number(self.best)}, "
+            f"an average point {number(self.overall)}"
         )
         return {
             "plateau": f"It stands on a plateau: {facts}, so small changes of the parameters cost little.",

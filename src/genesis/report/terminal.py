@@ -62,8 +62,15 @@ def rate_words(rate: float | None) -> str:
 
 
 def number(value: float | None) -> str:
-    """A score or metric: four significant digits."""
-    return "–" if value is None or not math.isfinite(value) else f"{value:,.4g}"
+    """A score or metric: four significant digits; whole from 1,000 on, as counts are.
+
+    >>> number(0.123456), number(55.0), number(12_345.678), number(None)
+    ('0.1235', '55', '12,346', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return "–"
+    whole = 1_000.0 <= abs(value) < 1e15
+    return f"{value:,.0f}" if whole else f"{value:,.4g}"
 
 
 def params_words(params: Any, prefix: str = "") -> str:

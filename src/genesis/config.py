@@ -293,6 +293,11 @@ class _Reader:
             given = self.declared_space(strategy)
             if given is None:
                 return None, {}
+        if isinstance(given, Mapping) and not given:
+            self.problems.append(
+                "parameters: is empty; write parameters: {fast: {type: int, low: 5, high: 50}}, or leave it out"
+            )
+            return None, {}
         try:
             bare = Space.from_spec(given)
         except SpaceError as exc:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 
-from genesis.errors import DataError
+from genesis.errors import SHOWN, DataError
 from genesis.market.timeframe import parse_timeframe
 from genesis.search.nodes import nearest_name
 from genesis.settings import LARGEST_SEED, MOST_CONCURRENT
@@ -32,6 +32,12 @@ RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """What a run may be called: it is a folder's name too."""
 
 
+def written(value: Any) -> str:
+    """A bad value for a message: dates as a study file has them, anything else as Python writes it, long ones cut."""
+    text = f"the date {value.isoformat()}" if isinstance(value, dt.date) else repr(value)
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}…"
+
+
 def _moment(value: Any) -> str:
     """A date or time as ISO text; a date means the whole day."""
     if isinstance(value, dt.datetime):
@@ -45,7 +51,7 @@ def _moment(value: Any) -> str:
             pass
         else:
             return value.strip()
-    raise ValueError(f"{value!r} is not a date; write it as 2010-12-31 or 2010-12-31T16:00:00Z")
+    raise ValueError(f"{written(value)} is not a date; write it as 2010-12-31 or 2010-12-31T16:00:00Z")
 
 
 def _timeframe(value: Any) -> str:
@@ -54,14 +60,36 @@ def _timeframe(value: Any) -> str:
             return parse_timeframe(value).name
         except DataError:
             pass
-    raise ValueError(f"{value!r} is not a timeframe; write a number and s, m, h, d, w or M, such as 5m, 4h, 1d, 1w")
+    raise ValueError(
+        f"{written(value)} is not a timeframe; write a number and s, m, h, d, w or M (a month), "
+        f"such as timeframe: {_timeframe_meant(value)}"
+    )
+
+
+_SPOKEN = {"mo": "1M", "min": "1m", "hour": "1h", "da": "1d", "week": "1w", "year": "12M"}
+
+
+def _timeframe_meant(value: Any) -> str:
+    """The likeliest timeframe behind a wrong one: 15 counts minutes, `daily` is 1d, `2 hours` is 2h, `1dd` is 1d."""
+    text = str(value[0] if isinstance(value, list | tuple) and value else value).strip()
+    digits = re.match(r"\d{1,6}(?!\d)", text)
+    count = int(digits.group()) if digits else 1
+    word = next((name for begin, name in _SPOKEN.items() if begin in text.lower()), "")
+    letter = re.match(r"\d+\s*([smhdwM])", text)
+    unit = "m" if text.isdigit() else letter[1] if letter else ""
+    try:
+        return parse_timeframe(f"{count * int(word[:-1])}{word[-1]}" if word else f"{count}{unit}").name
+    except DataError:
+        return "1h"
 
 
 def _concurrency(value: Any) -> int | str:
     if value == "auto" or (type(value) is int and 1 <= value <= MOST_CONCURRENT):
         result: int | str = value
         return result
-    raise ValueError(f"{value!r} is not auto or a whole number from 1 to {MOST_CONCURRENT}; write max_concurrent: 8")
+    raise ValueError(
+        f"{written(value)} is not auto or a whole number from 1 to {MOST_CONCURRENT}; write max_concurrent: 8"
+    )
 
 
 def _mirror(value: str) -> str:
@@ -69,7 +97,7 @@ def _mirror(value: str) -> str:
         return value
     if "://" in value.strip(":/"):
         return value
-    raise ValueError(f"{value!r} is no storage; use sqlite:///FILE, postgresql://… or journal:FILE")
+    raise ValueError(f"{written(value)} is no storage; use sqlite:///FILE, postgresql://… or journal:FILE")
 
 
 def _run_id(value: Any) -> str:
@@ -77,10 +105,13 @@ def _run_id(value: Any) -> str:
         return ""
     if isinstance(value, str) and RUN_ID.fullmatch(value):
         return value
-    raise ValueError(
-        f"{value!r} is not a name of at most 100 letters, digits, '.', '_' and '-', the first a letter or digit; "
-        "write run_id: ibm-fib"
-    )
+    plain = value.isoformat() if isinstance(value, dt.date) else str(value)
+    if isinstance(value, bool | int | float | dt.date) and RUN_ID.fullmatch(plain):
+        wrong, meant = "is not text", f"'{plain}', with the quotes"
+    else:
+        wrong = "is not a name of at most 100 letters, digits, '.', '_' and '-', the first a letter or digit"
+        meant = re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-._")[:100] if isinstance(value, str) else ""
+    raise ValueError(f"{written(value)} {wrong}; write run_id: {meant or 'ibm-fib'}")
 
 
 def _named(value: Any) -> Any:
@@ -95,7 +126,7 @@ def _one_of(names: Sequence[str]) -> Callable[[Any], str]:
         if isinstance(value, str) and value in names:
             return value
         near = nearest_name(value, names) if isinstance(value, str) else ""
-        raise ValueError(f"{value!r} is unknown{near}; use one of {', '.join(names)}")
+        raise ValueError(f"{written(value)} is unknown{near}; use one of {', '.join(names)}")
 
     return check
 
@@ -103,29 +134,32 @@ def _one_of(names: Sequence[str]) -> Callable[[Any], str]:
 def _words(value: Any) -> tuple[str, ...]:
     if isinstance(value, list | tuple) and value and all(isinstance(one, str) and one for one in value):
         return tuple(value)
-    raise ValueError(f"{value!r} is not a list of words; write it as [python, evaluate.py]")
+    words = value.split() if isinstance(value, str) else []
+    meant = ", ".join(word if re.fullmatch(r"[\w./+-]+", word) else f"'{word}'" for word in words)
+    raise ValueError(f"{written(value)} is not a list of words; write command: [{meant or 'python, evaluate.py'}]")
 
 
 def _texts(value: Any) -> tuple[str, ...]:
     if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
         return tuple(value)
-    raise ValueError(f"{value!r} is not a list of expressions; write rules: ['ma.fast < ma.slow']")
+    meant = value.strip() if isinstance(value, str) and "'" not in value else ""
+    raise ValueError(f"{written(value)} is not a list of expressions; write rules: ['{meant or 'ma.fast < ma.slow'}']")
 
 
 def _points(value: Any) -> tuple[dict[str, Any], ...]:
     if isinstance(value, list | tuple) and all(isinstance(one, Mapping) for one in value):
         return tuple(dict(one) for one in value)
-    raise ValueError(f"{value!r} is not a list of parameter mappings; write enqueue: [{{fast: 10, slow: 30}}]")
+    raise ValueError(f"{written(value)} is not a list of parameter mappings; write enqueue: [{{fast: 10, slow: 30}}]")
 
 
-def _reference(example: str) -> Callable[[Any], Any]:
+def _reference(key: str, example: str) -> Callable[[Any], Any]:
     """Text, or from Python the class, object or function itself."""
 
     def check(value: Any) -> Any:
         if isinstance(value, str) and value.strip():
             return value.strip()
         if value is None or isinstance(value, bool | int | float | list | dict | str | bytes):
-            raise ValueError(f"{value!r} is not a reference; write {example}")
+            raise ValueError(f"{written(value)} is not a reference; write {key}: {example}")
         return value
 
     return check
@@ -134,7 +168,11 @@ def _reference(example: str) -> Callable[[Any], Any]:
 def _limits(value: Any) -> dict[str, Any]:
     if isinstance(value, Mapping):
         return {str(name): limit for name, limit in value.items()}
-    raise ValueError(f"{value!r} is not a mapping; write constraints: {{min_trades: 30}}")
+    raise ValueError(f"{written(value)} is not a mapping; write constraints: {{min_trades: 30}}")
+
+
+_Strategy = Annotated[Any, PlainValidator(_reference("strategy", "sma_cross or ./my_strategy.py:MyStrategy"))]
+_Function = Annotated[Any, PlainValidator(_reference("evaluate", "./file.py:function or package.module:function"))]
 
 
 class Section(BaseModel):
@@ -363,17 +401,15 @@ class StudyFile(Section):
     holdout: HoldoutSection | None = Field(
         default=None, description="Bars kept for judging the finalists.", examples=[{"start": "2011-01-01"}]
     )
-    strategy: Annotated[Any, PlainValidator(_reference("sma_cross or ./my_strategy.py:MyStrategy"))] | None = Field(
+    strategy: _Strategy | None = Field(
         default=None,
         description="`fibonacci`, `sma_cross`, `./file.py:Class`, `package.module:Class` or an installed one's name.",
         examples=["sma_cross"],
     )
-    evaluate: Annotated[Any, PlainValidator(_reference("package.module:function or ./file.py:function"))] | None = (
-        Field(
-            default=None,
-            description="In place of a strategy: a function from parameters to a mapping of metrics.",
-            examples=["./objective.py:evaluate"],
-        )
+    evaluate: _Function | None = Field(
+        default=None,
+        description="In place of a strategy: a function from parameters to a mapping of metrics.",
+        examples=["./objective.py:evaluate"],
     )
     command: Annotated[tuple[str, ...], PlainValidator(_words)] | None = Field(
         default=None,

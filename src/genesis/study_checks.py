@@ -93,6 +93,7 @@ def check_objective(objective: Any, strategy: bool) -> list[str]:
 def check_constraints(constraints: Mapping[str, Any], strategy: bool) -> list[str]:
     """Limits on no metric, without a number, or on a fraction beyond 1."""
     problems: list[str] = []
+    limits: dict[str, dict[str, float]] = {}
     for key, limit in constraints.items():
         if isinstance(limit, bool) or not isinstance(limit, int | float) or not is_finite(limit):
             problems.append(f"constraints.{key}: {f'{limit!r}':.80} is not a finite number; write {key}: 30, say")
@@ -102,6 +103,7 @@ def check_constraints(constraints: Mapping[str, Any], strategy: bool) -> list[st
         except ConfigError as exc:
             problems.append(exc.message)
             continue
+        limits.setdefault(metric, {})[side] = limit
         if not strategy:
             continue
         if metric not in METRICS:
@@ -113,6 +115,12 @@ def check_constraints(constraints: Mapping[str, Any], strategy: bool) -> list[st
         elif metric in _FRACTIONS and not 0 <= limit <= 1:
             less = f"; write {key}: {limit / 100:g} for {limit:g} %" if 1 < limit <= 100 else "; use a number in it"
             problems.append(f"constraints.{key}: {limit!r} is outside [0, 1], and {metric} is a fraction{less}")
+    problems += [
+        f"constraints.min_{metric}: {both['min']!r} is above max_{metric} {both['max']!r}, so no trial keeps "
+        "both; swap them"
+        for metric, both in limits.items()
+        if len(both) == 2 and both["min"] > both["max"]
+    ]
     return problems
 
 

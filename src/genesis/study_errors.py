@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from pydantic import BaseModel
 
 from genesis.errors import ConfigError
 from genesis.search.nodes import nearest_name
-from genesis.sections import StudyFile, model_at
+from genesis.sections import StudyFile, model_at, written
 from genesis.study_yaml import dump_yaml
 
 
@@ -31,10 +32,26 @@ def sentence(error: Any) -> str:
     if kind == "value_error":
         return f"{path}: {str(error['msg']).removeprefix('Value error, ')}"
     allowed = _ALLOWED.get(kind, "").format(**context) or str(error["msg"]).lower()
+    return f"{path}: {written(given)} is not {allowed}; write {_meant(kind, leaf, given) or example}"
+
+
+def _meant(kind: str, leaf: str, given: Any) -> str:
+    """The edit for a value whose meaning is plain: a number or true in quotes, 100.0 for 100, 0.1 % in basis points."""
     if kind == "int_type" and isinstance(given, float) and given.is_integer():
-        example = f"{leaf}: {int(given)}"
-    shown = repr(given) if len(repr(given)) <= 80 else f"{repr(given)[:77]}…"
-    return f"{path}: {shown} is not {allowed}; write {example}"
+        return f"{leaf}: {int(given)}"
+    if not isinstance(given, str):
+        return ""
+    text = given.strip()
+    if kind == "bool_type" and text.lower() in ("true", "yes", "on", "false", "no", "off"):
+        return f"{leaf}: {'true' if text.lower() in ('true', 'yes', 'on') else 'false'}, without quotes"
+    number = re.fullmatch(r"(\d{1,12}(?:\.\d{1,12})?)\s*(%|bps)?", text)
+    if number is None or kind not in ("int_type", "float_type") or (kind == "int_type" and not text.isdigit()):
+        return ""
+    if number[2] is None:
+        return f"{leaf}: {text}, without quotes"
+    if not leaf.endswith("_bps"):
+        return ""
+    return f"{leaf}: {float(number[1]) * (100 if number[2] == '%' else 1):.12g}, for {text}"
 
 
 _ALLOWED = {

@@ -25,7 +25,9 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         self.depth += 1
         if self.depth > _DEEPEST:
-            raise yaml.constructor.ConstructorError(None, None, f"is nested deeper than {_DEEPEST} levels")
+            raise yaml.constructor.ConstructorError(
+                None, None, f"is nested deeper than {_DEEPEST} levels; use dotted keys"
+            )
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
@@ -80,19 +82,50 @@ def parse_yaml(text: str, *, name: str = "study") -> Any:
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
-        hint = "; indent with spaces, not tabs" if "\\t" in str(exc.problem) else ""
         said = ", ".join(part for part in (exc.context, exc.problem) if part)
+        hint = _hint(said, exc.context_mark)
         if "could not determine a constructor for the tag" in said:
             said = f"has the tag {said.rpartition(' ')[2]}, and a study is plain data; remove the tag"
         raise ConfigError(f"{name}: {said}{where}{hint}") from exc
     except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as exc:
-        raise ConfigError(f"{name}: cannot be read as YAML: {exc}") from exc
+        said = " ".join(str(exc).split())
+        raise ConfigError(f"{name}: cannot be read as YAML: {said}; save the study as plain text") from exc
     finally:
         if loader is not None:
             loader.dispose()
     if size > _MOST_VALUES:
         raise ConfigError(f"{name}: its aliases repeat into more than {_MOST_VALUES:,} values; write it without them")
     return data
+
+
+_HINTS = (
+    ("\\t", "indent with spaces, not tabs"),
+    (
+        "mapping values are not allowed",
+        "begin each key on a line of its own, in its block's column, and quote text with ': '",
+    ),
+    ("expected ',' or", "close the bracket that opens {place}, or put a comma between two entries"),
+    ("could not find expected ':'", "write key: value, with a space after the colon"),
+    ("expected a single document", "remove the line '---' and keep one study in a file"),
+    ("as a key", "write a plain name before the colon"),
+    ("but found ']'", "remove the bracket, which closes nothing"),
+    ("but found '}'", "remove the bracket, which closes nothing"),
+    ("expected <block end>", "begin the keys of one block in the same column"),
+    ("that cannot start any token", "put the text in quotes"),
+    ("unexpected end of stream", "close the quote that opens {place}"),
+    ("undefined alias", "put text that begins with * in quotes"),
+    ("expected the node content", "write a value after the colon or dash, and put special characters in quotes"),
+    ("expected alphabetic or numeric", "put text that begins with * or & in quotes"),
+)
+
+
+def _hint(problem: str, opened: Any) -> str:
+    """What to type for the parser's own complaints, which name no remedy."""
+    place = f"on line {opened.line + 1}" if opened else "above"
+    if "tag" in problem or "; keep one" in problem or "nested deeper" in problem:  # ours, or with a remedy already
+        return ""
+    found = next((say.format(place=place) for words, say in _HINTS if words in problem), None)
+    return f"; {found or 'correct this line, or put its text in quotes'}"
 
 
 def _expanded(value: Any, known: dict[int, int]) -> int:

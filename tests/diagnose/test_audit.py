@@ -155,3 +155,11 @@ def test_the_brief_audit_is_warnings_in_one_line_each() -> None:
     assert "\n" not in line
     assert brief_audit(load_study(copy.deepcopy(SOUND), env={})) == []
     assert brief_audit(load_study(study | {"strategy": "no_such"}, env={})) == [line]
+
+
+@pytest.mark.parametrize("timed", [False, True])
+def test_rules_that_contradict_each_other_are_an_error(timed: bool) -> None:
+    """Also without timing, so that a run which can propose nothing says why when it starts."""
+    study = copy.deepcopy(SOUND) | {"rules": ["fast < slow", "fast > slow"]}
+    assert "'fast < slow', 'fast > slow'" in _found(audit(study, timed=timed), "rules").what
+    assert "contradict" in brief_audit(load_study(study, env={}))[-1]

@@ -130,8 +130,7 @@ def audit_space(space: Any) -> list[Finding]:
                     f"set {column.path}.step to {(column.high - column.low) / 1000:g} or drop it",
                 )
             )
-    found += crossings(space)
-    return found
+    return found + crossings(space) + audit_rules(space)
 
 
 def _size(space: Any) -> Finding:
@@ -193,6 +192,21 @@ def crossings(space: Any, *, draws: int = 2_000) -> list[Finding]:
                 )
             )
     return found
+
+
+def audit_rules(space: Any, *, draws: int = 20_000) -> list[Finding]:
+    """Rules that no random point keeps."""
+    if not len(space.rules) or space.allowed(random_vectors(space, draws, seed=0)).any():
+        return []
+    return [
+        Finding(
+            "rules",
+            "error",
+            f"None of {draws:,} random points keeps the rules: {', '.join(repr(rule.text) for rule in space.rules)}",
+            "the rules exclude all or nearly all of the space, so nothing can be proposed",
+            "remove one of two rules that contradict each other, or widen the ranges they compare",
+        )
+    ]
 
 
 def random_vectors(space: Any, count: int, *, seed: int) -> FloatArray:
@@ -438,15 +452,7 @@ def audit_time(config: StudyConfig, evaluator: Evaluator, facts: dict[str, Any],
     """
     points = sample_points(config.space, 3, seed=config.run.seed or 0)
     if not len(points):
-        return [
-            Finding(
-                "rules",
-                "error",
-                "No random point keeps the rules",
-                "the rules exclude all or nearly all of the space, so nothing can be proposed",
-                "check rules: for a contradiction with the ranges",
-            )
-        ]
+        return []
     age, marks = process_age(), [perf_counter()]
     results = []
     for result in run_points(evaluator, config.space, points):

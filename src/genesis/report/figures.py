@@ -100,8 +100,9 @@ def best_so_far(ledger: Ledger) -> Figure:
     }
     if len(steps):
         last = int(usable[steps[-1]])
-        top = number(float(ledger.scores[last]))
-        summary = f"{len(steps)} improvement{'s' * (len(steps) > 1)}; the last, to {top}, came at trial {ledger.numbers[last]} of {len(ledger):,}."
+        count, top = len(steps), number(float(ledger.scores[last]))
+        summary = f"{count} improvement{'s' * (count > 1)}; the last, to {top}, came at trial {ledger.numbers[last]}"
+        summary += f" of {len(ledger):,}."
     else:
         summary = "No trial has a score that keeps every constraint, so there is no best so far."
     if not ledger.scored.any():

@@ -100,7 +100,7 @@ def test_text_prices_are_read_to_the_nearest_float(tmp_path):
         ("e.csv.gz", b"not gzip", "cannot be read as csv"),
         ("e.csv", b"date,open,high,low,close\n2024-01-01,1,1,1,1,7,8\n", "cannot be read as csv: Length of header"),
         ("e.csv", b"1704067200000,42.1,42.9,42.0,42.5,7\n", "the first line is taken as the header, add one"),
-        ("e.csv", b"a,b\n1,2\n", "no column open, high, low, close; found a, b"),
+        ("e.csv", b"a,b\n1,2\n", "no column open, high, low, close and no time; found a, b"),
     ],
 )
 def test_a_file_that_cannot_be_read_says_why(tmp_path, name, content, says):

@@ -215,3 +215,23 @@ def test_polars_is_not_imported_unless_it_comes_in():
         "assert 'polars' not in sys.modules and 'ccxt' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_everything_wrong_with_the_columns_is_said_at_once():
+    """What is missing and what is near it, then the first unreadable row of every column, in the order of the file."""
+    broken = pd.DataFrame({"stamp": ["x"], "opn": [1], "high": [2], "close_time": [1], "volume": ["q"]})
+    with pytest.raises(DataError) as caught:
+        parse_frame(broken, origin="f")
+    first, *rows = caught.value.message.splitlines()
+    assert first.startswith("f: no column open, low, close and no time; found stamp, opn, high, close_time, volume;")
+    assert "; rename 'opn' to open; rename 'stamp' to timestamp; name the columns" in first
+    assert "rename 'close_time'" not in first
+    assert [row for row in rows if "q is no volume" in row]
+
+    many = {"date": ["2020-01-01", "foo"] * 5, "open": ["a", 1] * 5, "high": [2, "z"] * 5, "low": 1, "close": 1}
+    with pytest.raises(BadBarsError) as refused:
+        parse_frame(pd.DataFrame(many), origin="f")
+    assert refused.value.details["counts"] == {"time unreadable": 5, "open not a number": 5, "high not a number": 5}
+    assert {one["rule"] for one in refused.value.details["problems"]} == set(refused.value.details["counts"])
+    shown = [one["row"] for one in refused.value.details["problems"]]
+    assert shown == sorted(shown)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from genesis.errors import DataError
+from genesis.errors import BadBarsError, DataError
 from genesis.market.checks import LISTED, PRICES, BoolArray, Problem, bad_bars
 from genesis.types import FloatArray, IntArray
 
@@ -37,27 +38,75 @@ def parse_frame(df: Any, *, origin: str, timezone: str | None = None) -> Parsed:
     """
     df = _as_pandas(df, origin)
     names = _columns_by_name(df, origin)
-    missing = [name for name in PRICES if name not in names]
-    if missing:
-        first = "; the first line is taken as the header, add one" if _looks_headless(df) else ""
-        raise DataError(
-            f"{origin}: no column {', '.join(missing)}; found {_listed(df)}{first}; name the columns open, high, low, "
-            "close (any case), volume where known, and a time"
-        )
-    if not len(df):
-        raise DataError(f"{origin}: no bars; give at least one row")
     notes: list[str] = []
-    stamps, used = _find_time(df, names, origin)
-    time = parse_time(stamps, origin=origin, timezone=timezone, notes=notes)
-    columns = {name: _numbers(df[names[name]], name, origin) for name in PRICES}
+    errors: list[DataError] = []
+    found = _find_time(df, names)
+    missing = [name for name in PRICES if name not in names]
+    if missing or found is None:
+        errors.append(_missing(df, names, missing, found is not None, origin))
+    elif not len(df):
+        raise DataError(f"{origin}: no bars; give at least one row")
+    stamps, used = (None, set[str]()) if found is None else found
     volume = next((name for name in VOLUME_NAMES if name in names), None)
-    if volume is None:
-        notes.append("no volume column: volume is 0")
-    columns["volume"] = np.zeros(len(df)) if volume is None else _numbers(df[names[volume]], "volume", origin)
+    own = {name: names[name] for name in PRICES if name in names} | (
+        {} if volume is None else {"volume": names[volume]}
+    )
+    time = np.zeros(0, dtype=np.int64)
+    if stamps is not None and len(df):
+        with _kept(errors):
+            time = parse_time(stamps, origin=origin, timezone=timezone, notes=notes)
+    columns: dict[str, FloatArray] = {} if volume else {"volume": np.zeros(len(df))}
+    for name, column in own.items():
+        with _kept(errors):
+            columns[name] = _numbers(df[column], name, origin)
+    if errors:
+        raise _together(errors, len(df), origin)
+    notes += [] if volume else ["no volume column: volume is 0"]
     unused = [name for name in names if name not in {*PRICES, volume, *used}]
     if unused:
         notes.append(f"columns not used: {', '.join(unused)}")
     return Parsed(time, columns, tuple(notes))
+
+
+@contextlib.contextmanager
+def _kept(errors: list[DataError]) -> Iterator[None]:
+    """Keep what is wrong with one column, so that the others are looked at too."""
+    try:
+        yield
+    except DataError as error:
+        errors.append(error)
+
+
+def _missing(df: Any, names: Mapping[str, Any], missing: list[str], timed: bool, origin: str) -> DataError:
+    """All columns that are not there in one message, with the ones that look like them."""
+    wanted = ([f"no column {', '.join(missing)}"] if missing else []) + ([] if timed else ["no time"])
+    others = {*PRICES, *VOLUME_NAMES, "close_time", "adj_close"}  # the last two look like columns that they are not
+    free = [name for name in names if name not in others]
+    absent = (*missing, *(() if timed else TIME_NAMES))
+    near = [(difflib.get_close_matches(name, free, n=1, cutoff=0.7), name) for name in absent]
+    renames = {str(names[close[0]]): name for close, name in reversed(near) if close}
+    hint = "".join(f"; rename {own!r} to {name}" for own, name in reversed(renames.items()))
+    headless = "; the first line is taken as the header, add one" if _looks_headless(df) else ""
+    remedies = ["the columns open, high, low, close (any case), volume where known"] if missing else []
+    remedies += [] if timed else [f"a time column {', '.join(TIME_NAMES)} (or give a DatetimeIndex)"]
+    return DataError(
+        f"{origin}: {' and '.join(wanted)}; found {_listed(df)}{headless}{hint}; name {', and '.join(remedies)}"
+    )
+
+
+def _together(errors: list[DataError], count: int, origin: str) -> DataError:
+    """One error of several: rows that cannot be read in the order of the file, after columns that are not there."""
+    rows = [error for error in errors if isinstance(error, BadBarsError)]
+    merged: list[DataError] = [error for error in errors if not isinstance(error, BadBarsError)]
+    if len(rows) == 1:
+        merged += rows
+    elif rows:
+        counts = {rule: number for error in rows for rule, number in error.details["counts"].items()}
+        ranked = [pair for error in rows for pair in enumerate(error.details["problems"])]  # the first of each column
+        ranked = sorted(ranked, key=lambda pair: (pair[0], pair[1]["row"]))[: max(LISTED, len(counts))]
+        shown = sorted((Problem(**one) for _, one in ranked), key=lambda problem: problem.row)
+        merged.append(bad_bars(origin, count, shown, counts))
+    return merged[0] if len(merged) == 1 else DataError("\n".join(error.message for error in merged))
 
 
 def _as_pandas(df: Any, origin: str) -> Any:
@@ -107,8 +156,8 @@ def _columns_by_name(df: Any, origin: str) -> dict[str, Any]:
     return names
 
 
-def _find_time(df: Any, names: Mapping[str, Any], origin: str) -> tuple[Any, set[str]]:
-    """The times as a Series, and the names of the columns that they were in."""
+def _find_time(df: Any, names: Mapping[str, Any]) -> tuple[Any, set[str]] | None:
+    """The times as a Series, and the names of the columns that they were in; None where there are none."""
     import pandas as pd
 
     if {"date", "time"} <= names.keys() and not {"timestamp", "datetime"} & names.keys():
@@ -124,9 +173,7 @@ def _find_time(df: Any, names: Mapping[str, Any], origin: str) -> tuple[Any, set
     unnamed = next((name for name in names if name == "" or name.startswith("unnamed:")), None)
     if unnamed is not None:  # pandas writes an index without a name so
         return df[names[unnamed]], {unnamed}
-    raise DataError(
-        f"{origin}: no time; found {_listed(df)}; name a column {', '.join(TIME_NAMES)}, or give a DatetimeIndex"
-    )
+    return None
 
 
 def _looks_headless(df: Any) -> bool:

@@ -11,6 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+
+from genesis.config import load_study
+from genesis.diagnose.audit import brief_audit
+from genesis.market.catalog import load_bars
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -56,3 +61,19 @@ def test_every_block_runs_as_printed(page: str, tmp_path: Path) -> None:
                     _run([genesis if words[0] == "genesis" else sys.executable, *words[1:]], tmp_path)
         else:
             assert kind == "text", f"{page}: a block of an unknown kind {kind!r}"
+
+
+def _first_studies() -> list[tuple[str, str]]:
+    """The studies that a reader meets first: whole ones of the pages, and the files that come along."""
+    pages = ("README.md", "docs/getting-started.md", "docs/study-file.md")
+    found = [(page, text) for page in pages for kind, _, text in _blocks(page) if kind == "yaml" and "\nrun:" in text]
+    files = [*sorted((ROOT / "examples").glob("*.yaml")), ROOT / "src" / "genesis" / "examples" / "demo.yaml"]
+    return found + [(path.name, path.read_text(encoding="utf-8")) for path in files]
+
+
+@pytest.mark.parametrize(("name", "text"), _first_studies(), ids=[name for name, _ in _first_studies()])
+def test_a_readers_first_run_is_without_warnings(name: str, text: str, tmp_path: Path, monkeypatch) -> None:
+    """An example that is warned of teaches to read past warnings."""
+    monkeypatch.chdir(tmp_path)
+    load_bars("synthetic:seed=7,bars=3000,timeframe=1h").to_frame().to_csv("candles.csv")  # as getting-started does
+    assert brief_audit(load_study(yaml.safe_load(text), env={})) == []

@@ -46,7 +46,7 @@ def test_another_backtester_is_searched_as_the_guide_shows(tmp_path, monkeypatch
     (block,) = [block for block in blocks(STRATEGIES, "python") if block.startswith("# my_backtest.py")]
     (study,) = [block for block in blocks(STRATEGIES, "yaml") if block.startswith("# study.yaml")]
     Path("my_backtest.py").write_text(block)
-    Path("study.yaml").write_text(study.replace("max_trials: 40", "max_trials: 4"))
+    Path("study.yaml").write_text(study.replace("max_trials: 60", "max_trials: 4"))
     run = genesis.optimize("study.yaml", workers=0)
     assert run.states()["complete"] == 4, run.trial(0).reason
     assert run.best.metrics["trades"] >= 5

@@ -192,3 +192,22 @@ def test_a_reader_sees_a_whole_file_at_any_moment_and_after_a_kill(tmp_path):
     for content in (*seen, path.read_bytes()):
         assert len(content) == 2_000_000
         assert len(set(content)) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+def test_reading_bars_starts_no_thread(tmp_path):
+    """A thread of Arrow's that is alive when the process ends can abort it."""
+    frame = pd.DataFrame({"time": pd.date_range("2020-01-01", periods=4, tz="UTC"), "open": 1.0, "high": 2.0})
+    frame = frame.assign(low=0.5, close=1.5, volume=3.0)
+    frame.to_parquet(tmp_path / "a.parquet")
+    frame.to_feather(tmp_path / "a.feather")
+    program = (
+        "import os, pandas, pyarrow.feather, pyarrow.parquet, genesis\n"
+        "def threads(): return len(os.listdir('/proc/self/task'))\n"
+        "before = threads()\n"
+        "for source in ('sample:IBM', 'a.parquet', 'a.feather'):\n"
+        "    assert len(genesis.load_bars(source)) >= 4\n"
+        "print(threads() - before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "0"

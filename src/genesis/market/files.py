@@ -74,13 +74,31 @@ def _opened(path: Path) -> IO[bytes]:
         return io.BytesIO(stream.read())
 
 
+def _without_threads(content: bytes, kind: str) -> Any:
+    """A Parquet or Feather file as a pandas frame, by this thread alone.
+
+    A thread of Arrow's that is alive as the process ends can abort it ("terminate called without an active exception"),
+    which happens where a command ends soon after it has read its bars.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    buffer = pa.py_buffer(content)
+    if kind in (".parquet", ".pq"):
+        table = pq.ParquetFile(buffer).read(use_threads=False)
+    else:
+        table = pa.ipc.open_file(buffer, options=pa.ipc.IpcReadOptions(use_threads=False)).read_all()
+    return table.to_pandas(use_threads=False)
+
+
 def _read(stream: IO[bytes], kind: str) -> Any:
     import pandas as pd
 
-    if kind in (".parquet", ".pq"):
-        return pd.read_parquet(stream)
-    if kind in (".feather", ".arrow"):
-        return pd.read_feather(stream)
+    if kind in (".parquet", ".pq", ".feather", ".arrow"):
+        content = stream.read()
+        if content[:4] == b"FEA1":  # Feather's first version, which is no Arrow file
+            return pd.read_feather(io.BytesIO(content))
+        return _without_threads(content, kind)
     head = stream.readline().decode("utf-8-sig", errors="replace")
     stream.seek(0)
     separator = max(",;\t|", key=head.count)  # the first wins a draw
@@ -142,7 +160,7 @@ def read_stored(path: Path | Traversable, *, source: str | None = None) -> Bars:
     try:
         with path.open("rb") as stream:
             file = pq.ParquetFile(pa.py_buffer(stream.read()), page_checksum_verification=True)
-        table = file.read()
+        table = file.read(use_threads=False)  # see `_without_threads`
         label = json.loads((table.schema.metadata or {})[b"genesis"])
         # by DLPack: to_numpy would import pandas, half of the time that a first load takes
         columns: dict[str, Any] = {name: np.from_dlpack(table[name].combine_chunks()) for name in COLUMNS}

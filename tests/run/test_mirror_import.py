@@ -12,7 +12,7 @@ import genesis
 from genesis.cli import app, main
 from genesis.errors import ConfigError
 from genesis.run.mirror import export_optuna, opened
-from genesis.run.mirror_import import import_study
+from genesis.run.mirror_import import import_study, split_source
 from genesis.run.result import Run
 
 FORMS = ("sqlite:///{}/optuna.db", "journal:{}/optuna.log")
@@ -138,3 +138,36 @@ def test_the_command(study, url, tmp_path, monkeypatch, capsys):
         main()
     assert ended.value.code == 2
     assert "--run-id NAME" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("file", ["optuna.db", "first#2.db"])
+def test_a_study_whose_name_holds_the_mark_comes_back(tmp_path, file):
+    """`URL#STUDY` is cut behind the file, whatever the names of file and study are."""
+    made = genesis.optimize(
+        {
+            "evaluate": lambda params: {"loss": params["x"]},
+            "objective": "loss",
+            "parameters": {"x": {"type": "float", "low": -5.0, "high": 5.0}},
+            "run": {"run_id": "mine", "max_trials": 3, "seed": 3, "sampler": "random"},
+        },
+        workers=0,
+        runs_dir=tmp_path,
+    )
+    url = f"sqlite:///{tmp_path}/{file}"
+    export_optuna(made, url, "try #2#b")
+    assert import_study(f"{url}#try #2#b", tmp_path / "again").imported == 3
+
+
+@pytest.mark.parametrize(
+    ("source", "parts"),
+    [
+        ("postgresql://me:a#b@host/db#one#two", ("postgresql://me:a#b@host/db", "one#two")),
+        ("optuna:postgresql://host/db#one", ("postgresql://host/db", "one")),
+        ("mysql://host#one", ("mysql://host", "one")),
+        ("sqlite:///nowhere.db#one", ("sqlite:///nowhere.db", "one")),
+        ("journal:nowhere#1#one", ("journal:nowhere#1", "one")),
+    ],
+)
+def test_where_a_source_is_cut(source, parts):
+    """Behind the server, never in its password; at the last mark where nothing tells."""
+    assert split_source(source) == parts

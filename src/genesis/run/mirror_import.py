@@ -20,16 +20,35 @@ from genesis.types import TrialResult, Violation
 if TYPE_CHECKING:
     import optuna
 
+FILES = ("sqlite:///", "journal:")
 MADE_BY_US = "metrics."
 _STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
 
 
 def split_source(source: str) -> tuple[str, str]:
-    """`URL#STUDY`, with or without `optuna:` before it, as its two parts."""
-    url, _, name = source.removeprefix("optuna:").rpartition("#")
+    """`URL#STUDY`, with or without `optuna:` before it, as its two parts; the study's name may hold `#` itself.
+
+    The URL of a file ends at the first `#` behind a file that is there, that of a server at the first `#` behind the
+    server; where neither tells, at the last one.
+    """
+    source = source.removeprefix("optuna:")
+    marks = [at for at, letter in enumerate(source) if letter == "#"]
+    if source.startswith(FILES):
+        ends = [at for at in marks if _file(source[:at]).is_file()]
+    else:  # a password may hold one too
+        server = source.find("/", source.find("://") + 3)
+        ends = [at for at in marks if 0 <= server < at]
+    end = (ends or marks[-1:] or [0])[0]
+    url, name = source[:end], source[end + 1 :]
     if not url or not name:
         raise ConfigError(f"optuna: {hidden(source)!r} names no study; write sqlite:///FILE#STUDY")
     return url, name
+
+
+def _file(url: str) -> Path:
+    """The file of a URL of `FILES`."""
+    mark = next(one for one in FILES if url.startswith(one))
+    return Path(url.removeprefix(mark).partition("?")[0])
 
 
 @contextmanager
@@ -38,10 +57,8 @@ def opened_study(source: str) -> Iterator[optuna.Study]:
     import optuna
 
     url, name = split_source(source)
-    for mark in ("sqlite:///", "journal:"):
-        file = url.removeprefix(mark).partition("?")[0]
-        if url.startswith(mark) and not Path(file).is_file():  # Optuna would make an empty one
-            raise ConfigError(f"optuna: no file {file}; check the path in {url}#{name}")
+    if url.startswith(FILES) and not _file(url).is_file():  # Optuna would make an empty one
+        raise ConfigError(f"optuna: no file {_file(url)}; check the path in {url}#{name}")
     with opened(url) as storage:
         there = [one.study_name for one in storage.get_all_studies()]
         if name not in there:

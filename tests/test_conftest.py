@@ -1,4 +1,4 @@
-"""A developer with a plain pytest, without pytest-timeout, can run the suite; only the limit on a test's time is gone."""
+"""A developer with a plain pytest, without pytest-timeout, can run the suite; only the limit on time is gone."""
 
 from __future__ import annotations
 

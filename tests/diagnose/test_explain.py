@@ -55,6 +55,25 @@ def test_everything_known_is_listed() -> None:
     assert "gate regime" not in text
 
 
+def test_fills_stand_under_their_headings() -> None:
+    """Columns of one width; a day without its empty time; numbers to the right."""
+    days = pd.to_datetime(["2003-01-02", "2003-11-03"], utc=True)
+    fills = pd.DataFrame({"time": days, "bar": [7, 210], "reason": ["entry", "stop"]})
+    lines = [words for label, words in explain_trial(PLAIN, fills=fills).lines if label.startswith("fill")][-3:]
+    assert lines == ["time        bar  reason", "2003-01-02    7  entry", "2003-11-03  210  stop"]
+
+
+def test_a_finalist_has_a_column_for_the_holdout() -> None:
+    """Both windows beside each other, counts whole; without a holdout no heading."""
+    judged = {"holdout_score": -0.5, "holdout_metrics": {"trades": 3.0, "sharpe": -0.5, "calmar": None}}
+    lines = dict(explain_trial(PLAIN, holdout=judged).lines)
+    assert lines["metric"].split() == ["in", "search", "in", "holdout"]
+    assert lines["trades"].split() == ["12", "3"]
+    assert lines["sharpe"].split() == ["1.25", "-0.5"]
+    assert lines["calmar"].split() == ["undefined", "undefined"]
+    assert "metric" not in dict(explain_trial(PLAIN).lines)
+
+
 def test_a_traceback_is_shown() -> None:
     """A failed trial shows where it raised."""
     failed = replace(PLAIN, state="failed", reason="no", traceback="Traceback:\n  line 3\nValueError: no\n")

@@ -20,3 +20,10 @@ def test_a_trial_is_shown_with_its_fills(run: Run) -> None:
     assert labels.count("fill") == 21
     assert "alarm" not in labels
     assert found.headline.startswith(f"Trial {run.best.number} scored")
+
+
+def test_a_finalist_is_shown_with_its_holdout(run: Run) -> None:
+    """What the run judged on the holdout stands beside what the search saw."""
+    judged = run.holdout[0]
+    lines = dict(explain_one(run.path, judged["number"]).lines)
+    assert lines["trades"].split() == [f"{judged[name]['trades']:.0f}" for name in ("metrics", "holdout_metrics")]

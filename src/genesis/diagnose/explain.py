@@ -9,6 +9,8 @@ from typing import Any
 from genesis.diagnose.zero_trades import gate_counts
 from genesis.types import TrialResult
 
+FILLS = 20  # printed of a trial; `genesis backtest RUN --trial N --fills FILE` writes all
+
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
@@ -79,11 +81,14 @@ def why_score(result: TrialResult) -> str:
     return f"Trial {result.number} scored {shown(result.score)} and keeps every constraint."
 
 
-def explain_trial(result: TrialResult, *, fills: Any = None) -> Explanation:
-    """Explain one stored trial; `fills` is its table of fills (a DataFrame) when it was run again."""
+def explain_trial(result: TrialResult, *, fills: Any = None, holdout: Mapping[str, Any] | None = None) -> Explanation:
+    """Explain one stored trial.
+
+    `fills` is its table of fills (a DataFrame) when it was run again, `holdout` its row among the judged finalists.
+    """
     lines = [("key", result.key), ("state", result.state), ("generation", str(result.generation))]
     lines += [(f"param {path}", shown(value)) for path, value in flatten(result.params).items()]
-    lines += [(name, "undefined" if value is None else shown(value)) for name, value in result.metrics.items()]
+    lines += _metric_lines(result.metrics, holdout)
     lines += [
         (
             f"constraint {violation.name}",
@@ -97,12 +102,45 @@ def explain_trial(result: TrialResult, *, fills: Any = None) -> Explanation:
     if result.fills_hash:
         lines.append(("fills hash", result.fills_hash))
     if fills is not None:
-        lines += [("fill", " ".join(shown(value) for value in row)) for row in fills.head(20).to_numpy().tolist()]
-        if len(fills) > 20:
-            lines.append(("fill", f"... and {len(fills) - 20} more"))
+        lines += [("fill" if row else "fills", words) for row, words in enumerate(_fill_rows(fills.head(FILLS)))]
+        if len(fills) > FILLS:
+            lines.append(("fill", f"... and {len(fills) - FILLS:,} more"))
     if result.traceback:
         lines += [("traceback", line) for line in result.traceback.rstrip().splitlines()]
     return Explanation(why_score(result), tuple(lines))
+
+
+def _metric_lines(metrics: Mapping[str, float | None], holdout: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """The metrics; for a finalist a column each for the search and the holdout, under a heading."""
+    inside = {name: _defined(value) for name, value in metrics.items()}
+    if holdout is None:
+        return list(inside.items())
+    width = max(9, *map(len, inside.values())) + 3
+    lines = [("metric", f"{'in search':<{width}}in holdout")]
+    judged = holdout["holdout_metrics"]
+    for name, words in inside.items():
+        lines.append((name, f"{words:<{width}}{_defined(judged.get(name))}"))
+    if holdout.get("holdout_score") is None and holdout.get("holdout_reason"):
+        lines.append(("holdout", str(holdout["holdout_reason"])))
+    return lines
+
+
+def _defined(value: float | None) -> str:
+    return "undefined" if value is None else shown(value)
+
+
+def _fill_rows(fills: Any) -> list[str]:
+    """A table of fills under its headings, numbers to the right; the time of day only where one is not midnight."""
+    columns = []
+    for name in fills.columns:
+        cells = [shown(value) for value in fills[name].tolist()]
+        if all(cell.endswith(" 00:00:00+00:00") for cell in cells):
+            cells = [cell.removesuffix(" 00:00:00+00:00") for cell in cells]
+        cells.insert(0, str(name))
+        width = max(map(len, cells))
+        number = fills[name].dtype.kind in "iuf"
+        columns.append([cell.rjust(width) if number else cell.ljust(width) for cell in cells])
+    return ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]
 
 
 _STOPS = {

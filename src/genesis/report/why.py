@@ -9,7 +9,7 @@ from genesis.diagnose.explain import Explanation, explain_stop, explain_trial
 from genesis.diagnose.warnings import review_ledger
 from genesis.report.html import weigh
 from genesis.report.replay import luck, replay, replay_trial
-from genesis.report.source import read_run
+from genesis.report.source import RunData, read_run
 from genesis.report.terminal import number
 from genesis.trials.store import RunStore
 
@@ -19,6 +19,8 @@ def explain_run(run_dir: str | os.PathLike[str]) -> Explanation:
     run = read_run(run_dir)
     ledger, summary = run.ledger, run.summary
     best = ledger.best
+    if (source := run.study.get("signature", {}).get("imported")) is not None:
+        return _explain_imported(run, str(source))
     facts = {
         "trials": len(ledger),
         "size": None if run.space is None else run.space.size,
@@ -39,13 +41,32 @@ def explain_run(run_dir: str | os.PathLike[str]) -> Explanation:
     return Explanation(explain_stop(reason, facts).headline, tuple(lines))
 
 
+def _explain_imported(run: RunData, source: str) -> Explanation:
+    """An imported run never ran here: there is no stop, no study and no other data to judge it by."""
+    ledger = run.ledger
+    found = "no trial has a score"
+    if ledger.best is not None:
+        number_of = int(ledger.numbers[ledger.best])
+        found = f"trial {number_of}, with a score of {number(float(ledger.scores[ledger.best]))}"
+    return Explanation(
+        f"This run was imported from {source}: there is no study here that ran or could run.",
+        (
+            ("best", found),
+            ("can be", f"shown (genesis show {run.path} --trial N), reported, exported, compared"),
+            ("begins", f"a search of your own, with run.warm_start: {run.path} in its study"),
+        ),
+    )
+
+
 def explain_one(run_dir: str | os.PathLike[str], trial: int) -> Explanation:
     """One trial with its fills, run again from the stored parameters when that can be done here."""
     with RunStore.open(Path(run_dir), read_only=True) as store:
         result = store.result(trial)
-    again = replay_trial(read_run(run_dir), result) if result.state == "complete" else None
+    run = read_run(run_dir)
+    judged = next((row for row in run.holdout if row["number"] == trial), None)
+    again = replay_trial(run, result) if result.state == "complete" else None
     if again is None:
-        return explain_trial(result)
-    explained = explain_trial(result, fills=again.inside.fills)
+        return explain_trial(result, holdout=judged)
+    explained = explain_trial(result, fills=again.inside.fills, holdout=judged)
     alarms = tuple(("alarm", f"run again, {words}") for words in again.differs)
     return Explanation(explained.headline, alarms + explained.lines)

@@ -33,7 +33,8 @@ def _parameter(parameter: Any) -> str:
 
 def _section(name: str, command: Any, depth: int) -> list[str]:
     lines = [f"{'#' * depth} {name}", "", (command.help or "").replace("\b\n", "").strip(), ""]
-    parameters = [p for p in command.params if p.name not in {"help", "install_completion", "show_completion"}]
+    shown = [p for p in command.params if not getattr(p, "hidden", False)]
+    parameters = [p for p in shown if p.name not in {"help", "install_completion", "show_completion"}]
     if parameters:
         lines += [*(_parameter(p) for p in parameters), ""]
     for child_name, child in sorted(getattr(command, "commands", {}).items()):

@@ -66,6 +66,57 @@ def test_every_usable_file_is_a_trial(folder: Path, tmp_path: Path) -> None:
     assert (results[2].reason, results[2].traceback) == ("it broke", "Trace")
 
 
+BESIDE = {"trial_0.json": {"fast": 2}, "trial_1.json": {"fast": 3}}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"parameters": {"fast": {"a": 1}}, "score": 1}', "has 'fast' as a group of parameters, unlike trial_0.json"),
+        ('{"parameters": {"fast": 4, "fast.b": 3}, "score": 1}', "has 'fast' both as a parameter and as a group"),
+        ('{"parameters": {"g.b": 3, "g": {"b": 4}, "fast": 8}, "score": 1}', "says 'g.b' twice"),
+        ('{"parameters": {"": 9}, "score": 1}', "has '' as a parameter, which is no name"),
+        ('{"parameters": {"fast": 1000000000000000000000000000000}, "score": 1}', "a parameter that no space can hold"),
+        ('{"parameters": {"fast": 9}, "score": {"score": 1, "hard_failures": 3}}', "its hard_failures are int"),
+        ('{"parameters": {"fast": 9}, "score": 1%s}' % ("0" * 400), "its score is beyond what a float can hold"),
+    ],
+)
+@pytest.mark.parametrize("name", ["trial_2.json", "trial_.json"])
+def test_one_file_that_cannot_be_used_refuses_no_other(tmp_path: Path, text: str, reason: str, name: str) -> None:
+    """First or last in the folder: it is named with its reason, and the sound ones are imported."""
+    (tmp_path / name).write_text(text)
+    for other, params in BESIDE.items():
+        (tmp_path / other).write_text(json.dumps({"parameters": params, "score": 1}))
+    report = import_folder(tmp_path, tmp_path / "r")
+    assert report.imported == 2
+    assert [each.name for each in report.refused] == [name]
+    assert reason in report.refused[0].reason
+
+
+def test_files_that_contradict_each_other_are_both_named(tmp_path: Path) -> None:
+    """The first stays, whatever the scores are; the same said twice is no contradiction."""
+    for index, score in enumerate((1.5, 9, 1.5)):
+        (tmp_path / f"trial_{index}.json").write_text(json.dumps({"parameters": {"k": 3}, "score": score}))
+    report = import_folder(tmp_path, tmp_path / "r")
+    assert [each.name for each in report.refused] == ["trial_1.json", "trial_2.json"]
+    assert "the parameters of trial_0.json and contradicts it (score 9.0, there score 1.5)" in report.refused[0].reason
+    assert "delete the one that is wrong" in report.refused[0].reason
+    assert report.refused[1].reason == "has the parameters of trial_0.json and says the same"
+    assert Run(report.run_dir).best.score == 1.5
+
+
+def test_numbers_too_far_apart_for_a_range_are_choices(tmp_path: Path) -> None:
+    """Integers beyond 2**53 and floats whose difference is infinite are kept as they are."""
+    values = [1, 2**60, -(2**60)]
+    for index, value in enumerate(values):
+        trial = {"parameters": {"k": value, "x": 9e307 * (index - 1)}, "score": index}
+        (tmp_path / f"trial_{index}.json").write_text(json.dumps(trial))
+    run = Run(import_folder(tmp_path, tmp_path / "r").run_dir)
+    assert [run.trial(number).params["k"] for number in range(3)] == values
+    assert [run.space.decode(vector)["k"] for vector in run.store.history().vectors] == values
+    run.close()
+
+
 def test_an_imported_run_is_read_like_any_other(folder: Path, tmp_path: Path) -> None:
     """Its best trial, its table, and a space that decodes each stored point to the parameters of the file."""
     report = import_folder(folder, tmp_path / "r")
@@ -92,7 +143,7 @@ def test_a_folder_without_a_usable_trial_makes_no_run(tmp_path: Path) -> None:
 def test_the_command_reports_what_it_did(folder: Path, tmp_path: Path) -> None:
     """`genesis import`, as text and as JSON; a second import into the same run is refused."""
     runner = CliRunner()
-    said = runner.invoke(app, ["import", str(folder), "--runs", str(tmp_path / "runs"), "--json"])
+    said = runner.invoke(app, ["import", str(folder), "--runs-dir", str(tmp_path / "runs"), "--json"])
     assert said.exit_code == 0, said.output
     document = json.loads(said.output)
     assert (document["imported"], len(document["refused"])) == (4, 5)
@@ -103,6 +154,7 @@ def test_the_command_reports_what_it_did(folder: Path, tmp_path: Path) -> None:
     again = runner.invoke(app, ["import", str(folder), "--runs", str(tmp_path / "runs"), "--run-id", "two"])
     assert isinstance(again.exception, StoreError)
     assert "holds a run already" in str(again.exception)
+    assert "--runs " not in runner.invoke(app, ["import", "--help"]).output  # its former name, which still works
 
 
 def test_the_bench_command_measures() -> None:

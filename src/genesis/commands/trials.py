@@ -27,7 +27,10 @@ def import_(
     run_id: Annotated[
         str | None, typer.Option(help="Name of the new run; the folder's or the study's if left out.")
     ] = None,
-    runs: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
+    runs_dir: Annotated[
+        Path, typer.Option("--runs-dir", help="Folder in which runs are kept, one folder each.")
+    ] = Path("runs"),
+    runs: Annotated[Path | None, typer.Option("--runs", hidden=True, help="The former name of --runs-dir.")] = None,
     as_json: Json = False,
 ) -> None:
     """Make a run of the trials that an older optimizer left as trial_*.json files, or of an Optuna study.
@@ -38,6 +41,7 @@ def import_(
     """
     from genesis.trials.importing import import_folder
 
+    runs = runs_dir if runs is None else runs
     if "#" in source and not Path(source).is_dir():
         from genesis.run.mirror_import import import_study, split_source
 
@@ -57,6 +61,8 @@ def import_(
         typer.echo(f"{len(report.refused)} refused:")
     for each in report.refused:
         typer.echo(f"  {each.name}: {each.reason}")
+    if report.refused:
+        typer.echo("to have them too, correct them where they are and import again with another --run-id")
     typer.echo(f"next: genesis show {report.run_dir}")
 
 

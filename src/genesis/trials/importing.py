@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from genesis.errors import SpaceError, StoreError
 from genesis.search.space import Space
@@ -17,6 +20,8 @@ from genesis.trials.frame import flatten
 from genesis.trials.merge import deep_merge
 from genesis.trials.store import RunStore, Stored
 from genesis.types import FloatArray, TrialResult, Violation
+
+LARGEST_INT = 2**53  # of a range; integers beyond it are a choice of those seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,23 +38,29 @@ def import_folder(folder: str | os.PathLike[str], run_dir: str | os.PathLike[str
 
     A file holds `parameters` (or `params`) and `score`: a number, or a mapping with `score`, `metrics` and
     `hard_failures`; `metrics` may also stand beside it, and `error` marks a failed trial. Scores are taken as they are:
-    they are of the optimizer that wrote them. Of two files with the same parameters the first is kept. Raises
-    `StoreError` if the folder cannot be read, holds nothing usable, or `run_dir` holds a run already.
+    they are of the optimizer that wrote them. Of two files with the same parameters the first is kept; where they do
+    not say the same, the refusal of the second names both. Where a name is a parameter in some files and a group of
+    parameters in others, the fewer are refused. Raises `StoreError` if the folder cannot be read, holds nothing usable,
+    or `run_dir` holds a run already.
     """
     found = read_folder(folder)
     refused = list(found.refused)
-    kept: list[TrialFile] = []
-    results: list[TrialResult] = []
-    first: dict[str, str] = {}
+    sound: list[tuple[TrialFile, TrialResult]] = []
     for file in found.files:
-        reason = f"has the parameters of {first[file.key]}" if file.key in first else None
-        result = None if reason else _result(len(results), file)
+        result = _result(0, file)
         if isinstance(result, TrialResult):
-            first[file.key] = file.name
-            kept.append(file)
-            results.append(result)
+            sound.append((file, result))
         else:
-            refused.append(Refused(file.name, reason or str(result)))
+            refused.append(Refused(file.name, result))
+    sound = _of_one_shape(sound, refused)
+    results: list[TrialResult] = []
+    first: dict[str, tuple[str, TrialResult]] = {}
+    for file, result in sound:
+        if file.key in first:
+            refused.append(Refused(file.name, _repeated(result, *first[file.key])))
+        else:
+            first[file.key] = file.name, result
+            results.append(replace(result, number=len(results)))
     refused.sort(key=lambda each: each.name)
     if not results:
         raise StoreError(
@@ -86,6 +97,46 @@ def keep_imported(
         store.append(batch, events=[{"event": "imported", "files": len(batch), "refused": refused}])
 
 
+def _repeated(result: TrialResult, name: str, kept: TrialResult) -> str:
+    """Why a file with the parameters of an earlier one is left out; both are named where they contradict each other."""
+    same = f"has the parameters of {name}"
+    if (result.score, result.state, result.metrics) == (kept.score, kept.state, kept.metrics):
+        return f"{same} and says the same"
+    told, before = _told(result), _told(kept)
+    other = f"{told}, there {before}" if told != before else "other metrics"
+    return f"{same} and contradicts it ({other}); {name} is kept: delete the one that is wrong and import again"
+
+
+def _told(result: TrialResult) -> str:
+    return "failed" if result.state == "failed" else f"score {result.score}"
+
+
+def _of_one_shape(
+    sound: list[tuple[TrialFile, TrialResult]], refused: list[Refused]
+) -> list[tuple[TrialFile, TrialResult]]:
+    """Those that make one space: no name is a parameter in some of them and a group of parameters in others.
+
+    The fewer files of such a pair are refused, of as many those that come later.
+    """
+    leaves: dict[str, list[int]] = {}
+    groups: dict[str, list[int]] = {}
+    for index, (_, result) in enumerate(sound):
+        paths = {path for path, _ in flatten(result.params)}
+        above = {path[:at] for path in paths for at, letter in enumerate(path) if letter == "."}
+        for path in paths:
+            leaves.setdefault(path, []).append(index)
+        for path in above:
+            groups.setdefault(path, []).append(index)
+    out: dict[int, str] = {}
+    for path in sorted(leaves.keys() & groups.keys()):
+        one, other = sorted((leaves[path], groups[path]), key=lambda rows: (-len(rows), rows[0]))
+        kind = "a group of parameters" if other is groups[path] else "a parameter"
+        for index in other:
+            out[index] = f"has {path!r} as {kind}, unlike {sound[one[0]][0].name}; rename it, or import it apart"
+    refused += [Refused(sound[index][0].name, reason) for index, reason in out.items()]
+    return [each for index, each in enumerate(sound) if index not in out]
+
+
 def _result(number: int, file: TrialFile) -> TrialResult | str:
     """The trial a file speaks of, or why it cannot be used."""
     trial = file.trial
@@ -100,7 +151,15 @@ def _result(number: int, file: TrialFile) -> TrialResult | str:
     metrics = trial.get("metrics", details.get("metrics", {}))
     if not isinstance(metrics, Mapping):
         return f"its metrics are {type(metrics).__name__}, not a mapping"
-    failures = details.get("hard_failures", ())
+    failures = details.get("hard_failures") or ()
+    if not isinstance(failures, list | tuple):
+        return f"its hard_failures are {type(failures).__name__}, not a list of names"
+    huge = [name for name, value in (("score", score), *metrics.items()) if _is_number(value) and not _fits(value)]
+    if huge:
+        return f"its {huge[0]} is beyond what a float can hold"
+    unsound = _unsound(params)
+    if unsound is not None:
+        return unsound
     finite = _is_number(score) and math.isfinite(score)
     return TrialResult(
         number=number,
@@ -114,6 +173,25 @@ def _result(number: int, file: TrialFile) -> TrialResult | str:
         reason=None if error is None and finite else str(error or f"its score is {score}"),
         traceback=trial.get("traceback") if isinstance(trial.get("traceback"), str) else None,
     )
+
+
+def _unsound(params: Mapping[str, Any]) -> str | None:
+    """Why the names of these parameters cannot be those of a space, whatever the other files hold; None if they can."""
+    paths = [path for path, _ in flatten(params)]
+    twice = next((path for path, count in Counter(paths).items() if count > 1), None)
+    if twice is not None:
+        return f"says {twice!r} twice"
+    empty = next((path for path in paths if not all(path.split("."))), None)
+    if empty is not None:
+        return f"has {empty!r} as a parameter, which is no name"
+    both = next((path for path in paths if any(other.startswith(f"{path}.") for other in paths)), None)
+    if both is not None:
+        return f"has {both!r} both as a parameter and as a group of parameters"
+    try:
+        orjson.dumps(params)
+    except TypeError as exc:
+        return f"has a parameter that no space can hold ({exc})"
+    return None
 
 
 def _vector(space: Space, params: Mapping[str, Any], fallback: Mapping[str, Any]) -> FloatArray:
@@ -144,10 +222,20 @@ def _observed(values: list[Any], *, complete: bool) -> dict[str, Any]:
     kinds = {type(value) for value in values}
     if kinds <= {int, float} and complete:
         low, high = min(values), max(values)
-        if low < high:
-            return {"type": "int" if kinds == {int} else "float", "low": low, "high": high}
+        whole = kinds == {int}
+        fits = max(abs(low), abs(high)) <= LARGEST_INT if whole else math.isfinite(float(high) - float(low))
+        if low < high and fits:
+            return {"type": "int" if whole else "float", "low": low, "high": high}
     distinct: dict[str, Any] = {f"{type(value).__name__}:{value!r}": value for value in values}
     return {"type": "grid", "values": list(distinct.values())}
+
+
+def _fits(value: float) -> bool:
+    try:
+        float(value)
+    except OverflowError:
+        return False
+    return True
 
 
 def _is_number(value: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import yaml
 from typer.testing import CliRunner
 
 from genesis.cli import app
+from genesis.commands.guarded import guarded
+from genesis.errors import ConfigError, StrategyError
 from genesis.run.study import optimize
 
 STUDY: dict[str, Any] = {
@@ -88,3 +91,56 @@ def test_compare_and_doctor(runs: Path) -> None:
     assert _call("doctor", folder).exit_code == 0
     assert json.loads(_call("doctor", "--json").stdout)["healthy"] is True
     assert _call("doctor", str(runs)).exit_code == 1
+
+
+LEAVES = """
+import os
+class Leaves:
+    id, version, defaults = "leaves", "1", {"fast": 3}
+    def signals(self, params, features):
+        os._exit(0)
+"""
+
+
+@pytest.fixture
+def leaving(tmp_path: Path) -> str:
+    (tmp_path / "leaves.py").write_text(LEAVES)
+    parameters = {"fast": {"type": "int", "low": 3, "high": 9}}
+    return _study(tmp_path, strategy=f"{tmp_path}/leaves.py:Leaves", parameters=parameters)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
+@pytest.mark.parametrize("words", [["smoke"], ["audit"], ["run", "--workers", "0"]])
+def test_a_strategy_that_ends_the_process_is_named(leaving: str, tmp_path: Path, words: list[str]) -> None:
+    """`os._exit(0)` ends neither the command nor its exit code: who did it and what to look for is said."""
+    where = ["--runs-dir", str(tmp_path / "runs"), "--progress", "quiet"] if words[0] == "run" else []
+    found = _call(words[0], leaving, *words[1:], *where)
+    assert isinstance(found.exception, StrategyError)
+    assert "its code ended the process (exit code 0)" in str(found.exception)
+    assert "os._exit" in str(found.exception)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
+def test_workers_go_on_without_a_trial_that_ends_them(leaving: str, tmp_path: Path) -> None:
+    """The run warns at its start, each trial fails with the reason, and the exit code says that all did."""
+    words = ("--workers", "1", "--max-trials", "2", "--runs-dir", str(tmp_path / "runs"), "--progress", "quiet")
+    found = _call("run", leaving, *words)
+    assert found.exit_code == 7
+    assert "its code ended the process" in found.stderr
+    assert "its worker process died twice: exit code 0" in " ".join(found.stdout.split())
+
+
+def test_what_a_guarded_function_raises_is_raised() -> None:
+    """An error of ours as it is; any other with its traceback; one that cannot be pickled as words."""
+    assert guarded(lambda: 7, "x") == 7
+    for raised, expected in (
+        (ConfigError("no"), ConfigError),
+        (KeyError("gone"), KeyError),
+        (type("Local", (Exception,), {})("odd"), RuntimeError if sys.platform == "linux" else Exception),
+    ):
+        with pytest.raises(expected, match=r"no|gone|odd"):
+            guarded(lambda error=raised: _raise(error), "x")
+
+
+def _raise(error: Exception) -> None:
+    raise error

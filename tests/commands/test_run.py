@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 import genesis
 from genesis.cli import app, main
-from genesis.errors import ConfigError, ResumeError, StoreError
+from genesis.errors import ConfigError, ResumeError, RunFailedError, StoreError
+from genesis.trials.store import RunStore
 
 STUDY = """
 evaluate: ./objective.py:loss
@@ -142,14 +143,14 @@ def test_a_run_whose_trials_all_fail_says_why(folder):
 
 def test_the_next_commands_can_be_typed_as_they_are_printed(tmp_path, monkeypatch):
     """Where the shell finds no `genesis`, the next commands name the program by its path."""
-    from genesis.commands.run import _typed
+    from genesis.commands.following import typed as typed_here
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("sys.argv", [".venv/bin/genesis", "demo"])
-    assert _typed() == ".venv/bin/genesis"
+    assert typed_here() == ".venv/bin/genesis"
     monkeypatch.setattr("sys.argv", ["pytest"])
-    assert _typed() == "genesis"
+    assert typed_here() == "genesis"
 
 
 def test_a_run_of_failures_is_no_success(folder):
@@ -212,6 +213,112 @@ def test_a_table_takes_all_trials_and_says_so(folder, monkeypatch):
     with pytest.raises(ConfigError, match="--best"):
         call("export", "small", "--csv", "a.csv", "--best", "5")
     assert not Path("a.csv").exists()
+
+
+def run_small(folder, *words, code=0, progress="quiet", study="study.yaml"):
+    common = ("--workers", 0, "--runs-dir", folder / "runs", "--progress", progress)
+    return call("run", folder / study, *common, *words, code=code)
+
+
+def test_a_budget_below_what_is_kept_runs_nothing_and_says_so(folder):
+    """The words name both numbers, the counts never go beyond the total, and the next budget is a larger one."""
+    run_small(folder)
+    said = call("resume", folder / "runs" / "small", "--max-trials", 21, "--workers", 0, "--progress", "json")
+    assert "21 trials or more are kept already: 40 of them. Nothing was run." in said
+    assert "--max-trials 80" in said
+    events = [json.loads(line) for line in said.splitlines() if line.startswith('{"kind":"progress"')]
+    assert events
+    assert {(one["done"], one["total"]) for one in events} == {(40, 40)}
+
+
+def test_a_resumed_run_counts_from_what_is_kept(folder):
+    """From the first event on: the trials of an earlier session are done, and of the larger total."""
+    run_small(folder, "--max-trials", 21)
+    said = call("resume", folder / "runs" / "small", "--max-trials", 40, "--workers", 0, "--progress", "json")
+    events = [json.loads(line) for line in said.splitlines() if line.startswith('{"kind":"progress"')]
+    assert (events[0]["done"], events[0]["total"], events[0]["resumed"]) == (21, 40, 21)
+    assert [one["done"] for one in events] == sorted(one["done"] for one in events)
+    assert "last session  19 trials in" in call("show", folder / "runs" / "small")
+
+
+def test_a_run_typed_again_shows_the_session_that_ran(folder):
+    """The times are those of the last session that ran trials, with their number."""
+    run_small(folder)
+    assert "last session  40 trials in" in run_small(folder)
+
+
+def test_trials_that_break_a_constraint_are_counted(tmp_path):
+    """Beside those without a trade; neither failed trials nor these are behaviours of their own."""
+    study = tmp_path / "study.yaml"
+    study.write_text(
+        "data: {source: 'sample:IBM', start: '2002-01-01', end: '2004-12-31', warmup_bars: 60}\nstrategy: sma_cross\n"
+        "costs: {fee_bps: 5, slippage_bps: 2}\nobjective: sharpe\nconstraints: {min_trades: 60}\n"
+        "parameters: {fast: {type: grid, values: [3, 20]}, slow: {type: grid, values: [21, 40, 900]}}\n"
+        "run: {run_id: broken, strategy: grid, max_trials: 6, seed: 1}\n"
+    )
+    made = document("run", study, "--workers", 0, "--runs-dir", tmp_path)
+    assert made["no_trades"] == 2
+    assert made["infeasible"] == sum(
+        bool(one.violations) for one in genesis.open_run(tmp_path / "broken").store.results()
+    )
+    assert made["infeasible"] >= 2
+    assert made["behaviours"] == 4
+    said = call("show", "broken", "--runs-dir", tmp_path)
+    assert f"broke a constraint {made['infeasible']}, no trades 2" in said
+    assert "4 behaviours among the 4 trials that traded" in said
+
+
+def test_after_failures_the_next_commands_look_for_the_fault(folder):
+    """More trials would fail as well: the trial and a smoke test are offered instead."""
+    (folder / "objective.py").write_text("def loss(params):\n    return None\n")
+    said = run_small(folder, code=7)
+    offered = said.partition("next:")[2]
+    assert "small --trial 0" in offered
+    assert f"smoke {folder / 'study.yaml'}" in offered
+    assert "--max-trials" not in offered
+
+
+def test_a_run_that_failures_stop_says_where_to_look(folder):
+    """Its error names a failed trial and the smoke test of the very study."""
+    (folder / "objective.py").write_text("def loss(params):\n    return None\n")
+    with pytest.raises(RunFailedError, match=r"small --trial \d+` shows .*genesis smoke .*study.yaml` tries"):
+        run_small(folder, "--set", "run.max_failures=3")
+
+
+def test_a_killed_run_says_that_it_did_not_end(folder):
+    """Trials that no session's end speaks of: `show`, `list` and `--json` say so, and how to go on."""
+    run_small(folder, "--max-trials", 21)
+    runs = folder / "runs"
+    store = RunStore.open(runs / "small")
+    summary = store.meta("summary")
+    store.set_meta("summary", summary | {"trials": 15})  # as an earlier session left it, before one that was killed
+    store.close()
+    said = call("show", runs / "small")
+    assert "no end is recorded" in said
+    assert f"genesis resume {runs / 'small'}" in " ".join(said.split())
+    assert "last session" not in said
+    assert json.loads(call("show", runs / "small", "--json"))["ended"] is False
+    assert "no end recorded" in call("list", "--runs-dir", runs)
+
+
+def test_an_imported_run_says_what_can_be_done_with_it(folder):
+    """It has no study: not to be resumed or backtested, but shown, reported and a beginning for another search."""
+    (folder / "old").mkdir()
+    for x in (1, 2):
+        (folder / "old" / f"trial_{x}.json").write_text(json.dumps({"parameters": {"x": x}, "score": x}))
+    runs = folder / "runs"
+    call("import", folder / "old", "--runs-dir", runs)
+    for words in (("resume", "old", "--runs-dir", runs), ("backtest", runs / "old")):
+        with pytest.raises(ConfigError, match=rf"{words[0]}: .*imported from .*old, .*run.warm_start: .*old") as caught:
+            call(*words)
+        assert "\n" not in str(caught.value)
+    why = call("show", "old", "--why", "--runs-dir", runs)
+    assert "was imported from" in why
+    assert "run.warm_start" in why
+    assert "resume" not in why
+    said = call("show", "old", "--runs-dir", runs)
+    assert "imported  from" in said
+    assert "no end" not in said
 
 
 def test_a_storage_without_a_study_is_no_folder():

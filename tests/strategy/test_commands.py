@@ -108,7 +108,7 @@ def test_a_trial_of_a_run_is_repeated_to_the_bit(tmp_path, monkeypatch):
     made = genesis.optimize("study.yaml", workers=0)
     for number in range(4):
         kept = made.trial(number)
-        found = json.loads(run("backtest", "runs/small", "--trial", str(number), "--json"))
+        found = json.loads(run("backtest", "small", "--trial", str(number), "--json"))
         assert found["metrics"] == kept.metrics
         assert found["fills_hash"] == kept.fills_hash
     best = json.loads(run("backtest", "runs/small", "--json"))
@@ -149,6 +149,23 @@ def test_what_an_authors_code_does_wrong_is_one_line(tmp_path, monkeypatch, body
     told = failing("backtest", "./own.py:Own", "-p", "fast=3", code=StrategyError.exit_code)
     assert re.search(said, told), told
     assert "\n" not in told
+
+
+def test_a_run_is_found_by_its_name_and_counts_are_whole(tmp_path):
+    """By run_id as by folder; trades are counted, not measured; a strategy of the same name comes first."""
+    study = tmp_path / "study.yaml"
+    for name in ("small", "sma_cross"):
+        study.write_text(STUDY.replace("run_id: small", f"run_id: {name}"))
+        genesis.optimize(study, workers=0, runs_dir=tmp_path)
+    said = run("backtest", "small", "--runs-dir", str(tmp_path))
+    assert said.splitlines()[1:] == run("backtest", str(tmp_path / "small")).splitlines()[1:]
+    assert re.search(r"^  trades +\d+$", said, re.MULTILINE)
+    assert re.search(r"^  max_drawdown_duration +[\d,]+$", said, re.MULTILINE)
+    plain = ("backtest", "sma_cross", "--runs-dir", str(tmp_path))
+    assert "parameters: the defaults" in run(*plain)
+    assert "parameters: the defaults" not in run(*plain, "--trial", "0")
+    with pytest.raises(StrategyError, match="'smal' is unknown"):
+        run("backtest", "smal", "--runs-dir", str(tmp_path))
 
 
 def test_a_range_without_its_type_is_told_so():

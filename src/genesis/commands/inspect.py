@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from genesis.commands.guarded import guarded
 from genesis.diagnose.findings import Finding
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")]
@@ -41,7 +42,7 @@ def audit_command(
     """
     from genesis.diagnose.audit import audit
 
-    found = audit(study, timed=not quick)
+    found = guarded(lambda: audit(study, timed=not quick), str(study))
     if json:
         _print_json(found.to_dict())
     else:
@@ -67,7 +68,7 @@ def smoke_command(
     from genesis.diagnose.smoke import smoke
     from genesis.diagnose.zero_trades import gate_counts
 
-    found = smoke(study, trials=trials)
+    found = guarded(lambda: smoke(study, trials=trials), str(study))
     if json:
         _print_json(found.to_dict())
     else:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 import yaml
 
+from genesis.commands.following import say_what_next, with_remedy
+from genesis.commands.guarded import guarded
+from genesis.commands.imported import refuse_imported
 from genesis.commands.writing import written
-from genesis.errors import ConfigError, RunFailedError
+from genesis.errors import ConfigError, RunFailedError, StoreError, StrategyError
 
 if TYPE_CHECKING:
+    from genesis.config import StudyConfig
     from genesis.run.result import Run
 
 EXIT_CODES = (
@@ -116,6 +120,7 @@ def resume_command(
     from genesis.run.result import open_run
 
     kept = open_run(run, runs_dir=runs_dir)
+    refuse_imported(kept, "resume")
     flags = {
         "run.max_trials": max_trials,
         "run.timeout_seconds": seconds,
@@ -162,9 +167,10 @@ def show_command(
         else:
             print(explained.text())  # noqa: T201 - a command prints
     elif trial is not None:
-        result = kept.trial(trial)
         if as_json:
-            tables.print_json(tables.trial_document(result))
+            judged = [row for row in kept.holdout if row["number"] == trial]
+            more = {name: value for row in judged for name, value in row.items() if name.startswith("holdout_")}
+            tables.print_json(tables.trial_document(kept.trial(trial)) | more)
             return
         from genesis.report.why import explain_one
 
@@ -280,30 +286,35 @@ def _search(
     """Run, print what came of it and what to type next; interrupted exits with 130, every trial failed with 7."""
     from genesis.commands import run_tables as tables
     from genesis.config import load_study
-    from genesis.diagnose.audit import brief_audit
     from genesis.report.live import make_display
     from genesis.run.study import optimize
 
     config = load_study(study, flags=flags)
+    before = _kept_before(runs_dir / config.run.run_id)
 
     def advise() -> None:
-        for words in () if as_json else (*(f"note: {note}" for note in config.notes), *brief_audit(config)):
+        for words in () if as_json else (*(f"note: {note}" for note in config.notes), *_warnings(config, workers)):
             print(words, file=sys.stderr)  # noqa: T201
 
     with make_display(progress, config=config) as display:
-        run = optimize(
-            config,
-            workers=workers,
-            progress=_Advised(display, advise),
-            runs_dir=runs_dir,
-            executor=_on_dask(dask) if dask else None,
-        )
+        try:
+            run = optimize(
+                config,
+                workers=workers,
+                progress=_Advised(display, advise, before),
+                runs_dir=runs_dir,
+                executor=_on_dask(dask) if dask else None,
+            )
+        except RunFailedError as error:
+            if "path" not in error.details:
+                raise
+            raise with_remedy(error, study) from error
     page = _report(run) if report and run.stop_reason != "interrupted" else None
     if as_json:
         tables.print_json(tables.run_document(run) | {"report": str(page) if page else None})
     else:
         tables.print_run(run, _console())
-        _say_what_next(run, config.run.max_trials, page)
+        say_what_next(run, config.run.max_trials, page, study)
     if run.stop_reason == "interrupted":
         raise typer.Exit(130)
     if run.count and run.states()["failed"] == run.count:
@@ -311,18 +322,55 @@ def _search(
         raise typer.Exit(RunFailedError.exit_code)
 
 
-class _Advised:
-    """A display before whose first event the advice is given: a run that cannot begin says only why."""
+def _warnings(config: StudyConfig, workers: int | None) -> list[str]:
+    """What the audit warns of. It calls an author's strategy, which may end the process: workers go on without it."""
+    from genesis.diagnose.audit import brief_audit
+    from genesis.strategy.loading import BUILT_IN
 
-    def __init__(self, display: Any, advise: Callable[[], None]) -> None:
+    if config.strategy is None or config.strategy in BUILT_IN:
+        return brief_audit(config)
+    try:
+        return guarded(lambda: brief_audit(config), str(config.strategy))
+    except StrategyError as error:
+        if workers == 0:
+            raise
+        return [f"warning: {error}"]
+
+
+def _kept_before(run_dir: Path) -> int:
+    """How many trials earlier sessions kept; a store that cannot be read is the run's to name."""
+    from genesis.run.result import Run
+
+    if not (run_dir / "run.db").is_file():
+        return 0
+    kept = Run(run_dir)
+    try:
+        return kept.count
+    except StoreError:
+        return 0
+    finally:
+        kept.close()
+
+
+class _Advised:
+    """A display before whose first event the advice is given: a run that cannot begin says only why.
+
+    It counts the trials that were kept `before` from the first event on, though the search takes the last of them up
+    again one by one; a budget below what is kept is shown as what is kept.
+    """
+
+    def __init__(self, display: Any, advise: Callable[[], None], before: int = 0) -> None:
         self._display = display
         self._advise: Callable[[], None] | None = advise
+        self._before = before
 
     def __call__(self, event: Any) -> None:
         if self._advise is not None:
             advise, self._advise = self._advise, None
             advise()
-        self._display(event)
+        done = max(event.done, self._before)
+        total = None if event.total is None else max(event.total, done)
+        self._display(replace(event, done=done, total=total, resumed=max(event.resumed, self._before)))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._display, name)
@@ -345,37 +393,6 @@ def _report(run: Run) -> Path:
     from genesis.report.html import write_report
 
     return Path(write_report(run.path))
-
-
-def _say_what_next(run: Run, budget: int | None, page: Path | None) -> None:
-    lines = []
-    more = 2 * (budget or run.count)
-    if run.stop_reason == "interrupted":
-        lines.append(f"Stopped. To go on: genesis resume {run.path}")
-    elif run.stop_reason == "trials" and not run.summary.get("new_trials"):
-        lines.append(f"Complete: all {run.count:,} trials were kept before, nothing was run.")
-    if page is not None:
-        lines.append(f"report:   {page}")
-    genesis = _typed()
-    lines.append("next:")
-    if run.stop_reason in ("trials", "seconds", "plateau"):
-        extra = f" --max-trials {more}" if run.stop_reason == "trials" else ""
-        lines.append(f"  {genesis} resume {run.path}{extra}")
-    best = run.top(1)
-    if best:
-        lines.append(f"  {genesis} show {run.path} --trial {best[0].number}")
-    if page is None:
-        lines.append(f"  {genesis} report {run.path}")
-    lines.append(f"  {genesis} export {run.path} --optuna sqlite:///{run.run_id}.db")
-    print("\n".join(lines))  # noqa: T201 - a command prints
-
-
-def _typed() -> str:
-    """How to type this program from here: `genesis`, or its path where the shell would not find it."""
-    if shutil.which("genesis") is not None or Path(sys.argv[0]).name != "genesis":
-        return "genesis"
-    path = Path(sys.argv[0]).absolute()
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def _settings(texts: list[str] | None) -> dict[str, Any]:

@@ -31,6 +31,10 @@ def run_document(run: Run, *, top: int = 10) -> dict[str, Any]:
         "path": str(run.path),
         "trials": run.count,
         "states": states,
+        "infeasible": run.infeasible,
+        "no_trades": run.without_trades,
+        "imported": run.imported,
+        "ended": run.ended,
         "stop_reason": run.stop_reason,
         "message": summary.get("message"),
         "elapsed": summary.get("elapsed"),
@@ -85,6 +89,8 @@ def print_run(run: Run, console: Console, *, top: int = 10) -> None:
     else:
         console.print(Text("No trial has a score.", style="yellow"))
     facts = [("states", counts_words(states.items()))]
+    if (words := counts_words([("broke a constraint", run.infeasible), ("no trades", run.without_trades)])) != "none":
+        facts.append(("among them", words))
     if states["failed"] or (run.count and not shown):
         facts.append(("why", _commonest_reason(run)))
     if run.duplicates:
@@ -92,15 +98,28 @@ def print_run(run: Run, console: Console, *, top: int = 10) -> None:
         facts.append(("not run twice", words))
     behaviours = run.behaviours
     if behaviours is not None:
-        facts.append(("different", f"{behaviours:,} of {run.count:,} trials traded differently"))
-    if run.stop_reason is not None:
-        facts.append(("stopped", run.stop_reason + (f": {m}" if (m := run.summary.get("message")) else "")))
-    if run.seconds:
-        facts.append(("time", f"{duration(run.summary.get('elapsed'))}; {budget_words(run.seconds)}"))
+        facts.append(("different", f"{behaviours:,} behaviours among the {run.traded:,} trials that traded"))
+    facts += _end(run)
     grid = Table.grid(padding=(0, 2))
     for label, words in facts:
         grid.add_row(Text(label, style="dim"), Text(words))
     console.print(grid)
+
+
+def _end(run: Run) -> list[tuple[str, str]]:
+    """How the last session ended and where its time went; for a run that has no end, what to type."""
+    if run.imported is not None:
+        return [("imported", f"from {run.imported}, with the scores it had there; there is no study to go on with")]
+    if not run.ended:
+        return [
+            ("stopped", f"no end is recorded: the run goes on, or it was killed; genesis resume {run.path} goes on")
+        ]
+    facts = [("stopped", f"{run.stop_reason}" + (f": {m}" if (m := run.summary.get("message")) else ""))]
+    if run.seconds:
+        kept = run.store.meta("summary")  # a complete run typed again has no session of its own
+        spent = f"{kept['new_trials']:,} trials in {duration(kept['elapsed'])} of search (loading and holdout apart)"
+        facts.append(("last session", f"{spent}; all its processes: {budget_words(run.seconds)}"))
+    return facts
 
 
 def _commonest_reason(run: Run) -> str:
@@ -234,7 +253,6 @@ def runs_table(runs: Sequence[Run]) -> Table:
             continue
         signature = run.study.get("signature", {})
         what = signature.get("strategy") or signature.get("evaluate") or " ".join(signature.get("command") or ())
-        table.add_row(
-            run.run_id, f"{run.count:,}", number(best[0].score if best else None), run.stop_reason or "–", what or "–"
-        )
+        stopped = run.stop_reason or ("imported" if run.imported else "no end recorded")
+        table.add_row(run.run_id, f"{run.count:,}", number(best[0].score if best else None), stopped, what or "–")
     return table

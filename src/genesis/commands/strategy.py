@@ -15,11 +15,15 @@ import typer
 import yaml
 
 import genesis
+from genesis.commands.guarded import guarded
+from genesis.commands.imported import refuse_imported
 from genesis.commands.writing import written
 from genesis.errors import ConfigError, GenesisError, StrategyError
 
 if TYPE_CHECKING:
     from genesis.engine.backtest import Backtest
+
+COUNTS = ("trades", "max_drawdown_duration")  # metrics that count something: printed whole
 
 new = typer.Typer(name="new", no_args_is_help=True, help="Write a documented file to start from.")
 
@@ -59,7 +63,8 @@ def backtest_command(
     target: Annotated[
         str,
         typer.Argument(
-            help="A strategy (sma_cross, fibonacci, ./file.py:Class, package.module:Class), a study file, or a run.",
+            help="A strategy (sma_cross, fibonacci, ./file.py:Class, package.module:Class), a study file, or a run by "
+            "its folder or run_id.",
             show_default=False,
         ),
     ],
@@ -86,6 +91,9 @@ def backtest_command(
     fill: Annotated[Literal["next_open", "same_close"], typer.Option(help="When a decision is filled.")] = "next_open",
     capital: Annotated[float, typer.Option(help="Money at the start.")] = 10_000.0,
     fills: Annotated[Path | None, typer.Option(help="Write the fills to this CSV file.")] = None,
+    runs_dir: Annotated[
+        Path, typer.Option("--runs-dir", help="Folder in which runs are kept, one folder each.")
+    ] = Path("runs"),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
 ) -> None:
     """Run one parameter set and print its metrics, trades and what each gate blocked.
@@ -95,20 +103,29 @@ def backtest_command(
     """
     own = _given(params, param)
     path = Path(target)
-    if path.suffix in (".yaml", ".yml"):
-        made = _of_study(path, {}, own, window)
-    elif path.is_dir() or trial is not None:
-        made = _of_run(target, trial, own, window)
-    else:
+    of_run = path.suffix not in (".yaml", ".yml") and (
+        path.is_dir() or trial is not None or _names_a_run(target, runs_dir)
+    )
+
+    def made() -> Backtest:
+        if path.suffix in (".yaml", ".yml"):
+            return _of_study(path, {}, own, window)
+        if of_run:
+            return _of_run(target, runs_dir, trial, own, window)
         from genesis.types import Costs
 
         costs = Costs(fee_bps=fee_bps, slippage_bps=slippage_bps)
         market = {"source": data, "timeframe": timeframe, "start": start, "end": end, "warmup_bars": warmup_bars}
-        made = _run(target, own, market, costs=costs, fill=fill, capital=capital)
-    if fills is not None:
-        with written(fills):
-            made.fills.to_csv(fills, index=False)
-    typer.echo(_json(made, target) if as_json else _words(made, target))
+        return _run(target, own, market, costs=costs, fill=fill, capital=capital)
+
+    def said() -> str:
+        done = made()
+        if fills is not None:
+            with written(fills):
+                done.fills.to_csv(fills, index=False)
+        return _json(done, target) if as_json else _words(done, target)
+
+    typer.echo(guarded(said, target))
 
 
 def _given(params: str | None, param: list[str] | None) -> dict[str, Any]:
@@ -141,12 +158,26 @@ def _of_study(path: Path, params: Mapping[str, Any], own: dict[str, Any], window
     return _with_config(load_study(path), params, own, window)
 
 
-def _of_run(target: str, trial: int | None, own: dict[str, Any], window: str) -> Backtest:
+def _names_a_run(target: str, runs_dir: Path) -> bool:
+    """Whether a name is a kept run's; a strategy of the same name comes first, unless `--trial` is given."""
+    from genesis.strategy.loading import load_strategy
+
+    if not (runs_dir / target / "run.db").is_file():
+        return False
+    try:
+        load_strategy(target)
+    except StrategyError:
+        return True
+    return False
+
+
+def _of_run(target: str, runs_dir: Path, trial: int | None, own: dict[str, Any], window: str) -> Backtest:
     from genesis.config import load_study
     from genesis.run.result import open_run
 
-    run = open_run(target)
+    run = open_run(target, runs_dir=runs_dir)
     try:
+        refuse_imported(run, "backtest")
         found = run.best if trial is None else run.trial(trial)
         return _with_config(load_study(run.study["config"], env={}), found.params, own, window)
     finally:
@@ -245,9 +276,10 @@ def _words(made: Backtest, target: str) -> str:
     ]
     reasons = made.metrics.reasons
     for name, value in made.metrics.items():
-        lines.append(
-            f"  {name:<22}" + (f"{value:>14,.4f}" if value is not None else f"     undefined  {reasons[name]}")
-        )
+        if value is None:
+            lines.append(f"  {name:<22}     undefined  {reasons[name]}")
+        else:
+            lines.append(f"  {name:<22}" + (f"{value:>14,.0f}" if name in COUNTS else f"{value:>14,.4f}"))
     stopped = [f"{name} {count:,}" for name, count in made.blocked.items() if count]
     if stopped:
         lines += ["", "  bars stopped, gate by gate: " + ", ".join(stopped)]

@@ -113,7 +113,8 @@ def budget_words(seconds: Any) -> str:
 def facts(event: ProgressEvent) -> list[tuple[str, str]]:
     """An event as (label, words) in reading order; what has nothing to say is left out."""
     total = f" of {event.total:,}" if event.total else ""
-    rows = [("trials", f"{event.done:,}{total}, {rate_words(event.rate)}, {duration(event.elapsed)} so far")]
+    spent = "with loading and holdout" if event.phase == "finished" else "so far"
+    rows = [("trials", f"{event.done:,}{total}, {rate_words(event.rate)}, {duration(event.elapsed)} {spent}")]
     if event.resumed:
         rows.append(("resumed", f"{event.resumed:,} trials of earlier sessions"))
     if event.eta is not None and event.phase != "finished":
@@ -168,7 +169,7 @@ def line(event: ProgressEvent) -> str:
         if count
     ]
     if event.phase == "finished":
-        parts.append(f"stopped: {event.stop_reason} after {duration(event.elapsed)}")
+        parts.append(f"stopped: {event.stop_reason} after {duration(event.elapsed)} with loading and holdout")
     elif event.eta is not None:
         parts.append(f"eta {duration(event.eta)}")
     return " | ".join(parts)

@@ -103,8 +103,26 @@ class Run:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What the last session said at its end: counts, seconds, why it stopped. Empty if it was killed."""
-        return self._session if self._session is not None else dict(self.store.meta("summary") or {})
+        """What the last session said at its end: counts, seconds, why it stopped.
+
+        Empty if no end is recorded: the session goes on, or it was killed.
+        """
+        return self._session if self._session is not None else self._last_session()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the end of the last session is recorded; without it the run goes on, or was killed."""
+        return bool(self.summary)
+
+    def _last_session(self) -> dict[str, Any]:
+        summary = dict(self.store.meta("summary") or {})
+        return summary if summary.get("trials") == self.count else {}  # an earlier session's counts fewer
+
+    @property
+    def imported(self) -> str | None:
+        """Where the trials were imported from; None for a run of a study. What was imported cannot be run here."""
+        source = self.study.get("signature", {}).get("imported")
+        return None if source is None else str(source)
 
     @property
     def stop_reason(self) -> str | None:
@@ -113,7 +131,7 @@ class Run:
 
     @property
     def seconds(self) -> dict[str, float]:
-        """Where the last session's time went, summed over processes, by stage."""
+        """Where the last session's time went, summed over processes, by stage; earlier sessions are not in it."""
         return dict(self.summary.get("seconds", {}))
 
     @cached_property
@@ -122,10 +140,30 @@ class Run:
         return dict(Counter(one.cause for one in self.store.duplicates()))
 
     @cached_property
+    def _marks(self) -> list[tuple[str | None, bool]]:
+        return list(self.store.marks(self.count))
+
+    @cached_property
     def behaviours(self) -> int | None:
-        """How many different things were tried: distinct fills among the trials; None if no trial has fills."""
-        hashes = {result.fills_hash for result in self.store.results()} - {None}
-        return len(hashes) or None
+        """How many different things were tried: distinct fills among the trials that traded; None if none has fills."""
+        if all(fills is None for fills, _ in self._marks):
+            return None
+        return len({fills for fills, idle in self._marks if fills is not None and not idle})
+
+    @cached_property
+    def traded(self) -> int:
+        """How many trials have fills: neither failed nor without a trade."""
+        return sum(fills is not None and not idle for fills, idle in self._marks)
+
+    @cached_property
+    def without_trades(self) -> int:
+        """How many trials made no trade."""
+        return sum(idle for _, idle in self._marks)
+
+    @property
+    def infeasible(self) -> int:
+        """How many trials broke a constraint."""
+        return int((self.store.history().violation != 0.0).sum())
 
     def states(self) -> dict[str, int]:
         """Trials by state."""

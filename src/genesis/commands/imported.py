@@ -1,0 +1,19 @@
+"""What a command says of a run that `genesis import` made: its trials are here, the study that made them is not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from genesis.errors import ConfigError
+
+if TYPE_CHECKING:
+    from genesis.run.result import Run
+
+
+def refuse_imported(run: Run, what: str) -> None:
+    """Raise `ConfigError` for an imported run: `what` (resume, backtest) needs a study, data and a strategy."""
+    if run.imported is not None:
+        raise ConfigError(
+            f"{what}: {run.path} was imported from {run.imported}, without a study that could run; it can be shown, "
+            f"reported and exported, and run.warm_start: {run.path} in a study of your own begins with what it found"
+        )

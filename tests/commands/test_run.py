@@ -308,7 +308,8 @@ def test_an_imported_run_says_what_can_be_done_with_it(folder):
         (folder / "old" / f"trial_{x}.json").write_text(json.dumps({"parameters": {"x": x}, "score": x}))
     runs = folder / "runs"
     call("import", folder / "old", "--runs-dir", runs)
-    for words in (("resume", "old", "--runs-dir", runs), ("backtest", runs / "old")):
+    run = ("run", folder / "study.yaml", "--run-id", "old", "--runs-dir", runs)
+    for words in (("resume", "old", "--runs-dir", runs), ("backtest", runs / "old"), run):
         with pytest.raises(ConfigError, match=rf"{words[0]}: .*imported from .*old, .*run.warm_start: .*old") as caught:
             call(*words)
         assert "\n" not in str(caught.value)

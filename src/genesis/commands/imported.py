@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def refuse_imported(run: Run, what: str) -> None:
-    """Raise `ConfigError` for an imported run: `what` (resume, backtest) needs a study, data and a strategy."""
+    """Raise `ConfigError` for an imported run: `what` (run, resume, backtest) needs a study, data and a strategy."""
     if run.imported is not None:
         raise ConfigError(
-            f"{what}: {run.path} was imported from {run.imported}, without a study that could run; it can be shown, "
-            f"reported and exported, and run.warm_start: {run.path} in a study of your own begins with what it found"
+            f"{what}: {run.path} was imported from {run.imported}, without a study that could run; its trials can be "
+            f"shown, reported, exported; a study of another name with run.warm_start: {run.path} begins with them"
         )

@@ -338,16 +338,19 @@ def _warnings(config: StudyConfig, workers: int | None) -> list[str]:
 
 
 def _kept_before(run_dir: Path) -> int:
-    """How many trials earlier sessions kept; a store that cannot be read is the run's to name."""
+    """How many trials earlier sessions kept; refuses an imported run, leaves a store that cannot be read to the run."""
     from genesis.run.result import Run
 
     if not (run_dir / "run.db").is_file():
         return 0
     kept = Run(run_dir)
     try:
-        return kept.count
+        count = kept.count
+        refuse_imported(kept, "run")
     except StoreError:
         return 0
+    else:
+        return count
     finally:
         kept.close()
 

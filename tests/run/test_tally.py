@@ -88,3 +88,13 @@ def test_a_run_beyond_its_budget_has_nothing_left_to_wait_for(monkeypatch):
     tally.event("searching", 0)
     tally.states["complete"] += 10
     assert tally.event("searching", 1).eta == 0.0
+
+
+def test_what_earlier_sessions_kept_is_done_from_the_first_event_on():
+    """A resume takes its last trials up one by one, and a budget below what is kept is no total."""
+    tally = Tally("t", 100, 1)
+    tally.resumed = 192
+    first = tally.event("starting", 0)
+    assert (first.done, first.total, first.resumed) == (192, 192, 192)
+    tally.states["complete"] += 193
+    assert tally.event("searching", 1).done == 193

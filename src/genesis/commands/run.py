@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from contextlib import suppress
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -290,7 +290,7 @@ def _search(
     from genesis.run.study import optimize
 
     config = load_study(study, flags=flags)
-    before = _kept_before(runs_dir / config.run.run_id)
+    _refuse_imported(runs_dir / config.run.run_id)
 
     def advise() -> None:
         for words in () if as_json else (*(f"note: {note}" for note in config.notes), *_warnings(config, workers)):
@@ -301,7 +301,7 @@ def _search(
             run = optimize(
                 config,
                 workers=workers,
-                progress=_Advised(display, advise, before),
+                progress=_Advised(display, advise),
                 runs_dir=runs_dir,
                 executor=_on_dask(dask) if dask else None,
             )
@@ -337,43 +337,32 @@ def _warnings(config: StudyConfig, workers: int | None) -> list[str]:
         return [f"warning: {error}"]
 
 
-def _kept_before(run_dir: Path) -> int:
-    """How many trials earlier sessions kept; refuses an imported run, leaves a store that cannot be read to the run."""
+def _refuse_imported(run_dir: Path) -> None:
+    """Refuse a run of that name that was imported; a store that cannot be read is left to the run."""
     from genesis.run.result import Run
 
     if not (run_dir / "run.db").is_file():
-        return 0
-    kept = Run(run_dir)
-    try:
-        count = kept.count
-        refuse_imported(kept, "run")
-    except StoreError:
-        return 0
-    else:
-        return count
-    finally:
-        kept.close()
+        return
+    with suppress(StoreError):
+        kept = Run(run_dir)
+        try:
+            refuse_imported(kept, "run")
+        finally:
+            kept.close()
 
 
 class _Advised:
-    """A display before whose first event the advice is given: a run that cannot begin says only why.
+    """A display before whose first event the advice is given: a run that cannot begin says only why."""
 
-    It counts the trials that were kept `before` from the first event on, though the search takes the last of them up
-    again one by one; a budget below what is kept is shown as what is kept.
-    """
-
-    def __init__(self, display: Any, advise: Callable[[], None], before: int = 0) -> None:
+    def __init__(self, display: Any, advise: Callable[[], None]) -> None:
         self._display = display
         self._advise: Callable[[], None] | None = advise
-        self._before = before
 
     def __call__(self, event: Any) -> None:
         if self._advise is not None:
             advise, self._advise = self._advise, None
             advise()
-        done = max(event.done, self._before)
-        total = None if event.total is None else max(event.total, done)
-        self._display(replace(event, done=done, total=total, resumed=max(event.resumed, self._before)))
+        self._display(event)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._display, name)

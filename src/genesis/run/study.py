@@ -238,6 +238,7 @@ def _search(
     name, sampler, pruner, lag, in_order = plan
     processes = available_cores() if workers is None else workers
     tally = Tally(run.run_id, run.max_trials, max(processes, 1))
+    tally.resumed = store.count
     if progress is not None:
         progress(tally.event("starting", 0, message="loading; the first run on a machine compiles, later ones do not"))
     proposer = Proposer(

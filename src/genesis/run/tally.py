@@ -52,10 +52,10 @@ class Tally:
         """Count one result; whether it is the new best."""
         self.states[result.state] += 1
         self.origins[origin] += 1
-        if result.fills_hash is not None:
+        idle = result.metrics.get("trades") == 0
+        if result.fills_hash is not None and not idle:
             self.behaviours.add(result.fills_hash)
-        if result.metrics.get("trades") == 0:
-            self.zero_trades += 1
+        self.zero_trades += idle
         if result.state == "failed":
             self.last_failure = result
         if result.violations:
@@ -77,7 +77,7 @@ class Tally:
         feasible = history.violation[:count] == 0.0
         self.infeasible += int(count - feasible.sum())
         for fills, idle in store.marks(count):
-            if fills is not None:
+            if fills is not None and not idle:
                 self.behaviours.add(fills)
             self.zero_trades += idle
         failed = np.flatnonzero(codes == STATES.index("failed"))
@@ -114,19 +114,19 @@ class Tally:
         stop_reason: StopReason | None = None,
         message: str | None = None,
     ) -> ProgressEvent:
-        """A snapshot for whoever watches."""
+        """A snapshot for whoever watches: what earlier sessions kept counts as done before it is taken up again."""
         now = time.perf_counter()
         self._marks.append((now, self.done))
         while len(self._marks) > 2 and now - self._marks[0][0] > RATE_SECONDS:
             self._marks.popleft()
         then, before = self._marks[0]
         rate = (self.done - before) / (now - then) if now - then > 0.05 and self.done > before else None
-        best = self.best
+        best, done = self.best, max(self.done, self.resumed)
         return ProgressEvent(
             run_id=self.run_id,
             phase=phase,
-            done=self.done,
-            total=self.total,
+            done=done,
+            total=None if self.total is None else max(self.total, done),
             resumed=self.resumed,
             generation=generation,
             elapsed=now - self.started,

@@ -23,8 +23,6 @@ from genesis.errors import ConfigError, GenesisError, StrategyError
 if TYPE_CHECKING:
     from genesis.engine.backtest import Backtest
 
-COUNTS = ("trades", "max_drawdown_duration")  # metrics that count something: printed whole
-
 new = typer.Typer(name="new", no_args_is_help=True, help="Write a documented file to start from.")
 
 
@@ -266,6 +264,8 @@ def _json(made: Backtest, target: str) -> str:
 
 
 def _words(made: Backtest, target: str) -> str:
+    from genesis.report.terminal import COUNTS
+
     bars = made.bars
     kind = ", synthetic: not a real market" if bars.synthetic else ""
     first, last = bars.index[made.simulation.trade_from], bars.index[-1]

@@ -9,11 +9,9 @@ import numpy as np
 from genesis.report.replay import Luck, Replay
 from genesis.report.source import RunData
 from genesis.report.tables import Ledger
-from genesis.report.terminal import number
+from genesis.report.terminal import COUNTS, number
 
 _SHARES = ("total_return", "cagr", "volatility", "max_drawdown", "win_rate", "exposure", "expectancy")
-COUNTS = ("trades", "max_drawdown_duration")
-"""Metrics that count something: shown whole."""
 
 
 def tiles(run: RunData, chance: Luck) -> list[tuple[str, str]]:

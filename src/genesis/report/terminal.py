@@ -9,6 +9,8 @@ from typing import Any
 from genesis.run.events import ProgressEvent
 
 _BARS = "▁▂▃▄▅▆▇█"
+COUNTS = ("trades", "max_drawdown_duration")
+"""Metrics that count something: shown whole."""
 
 
 def sparkline(values: Sequence[float], *, width: int = 40) -> str:

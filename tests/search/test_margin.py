@@ -60,4 +60,4 @@ def test_values_and_their_middles_are_shown_as_the_library_shows_them(count: int
     for place in np.concatenate([places, np.nextafter(places, 9.0), np.nextafter(places, -9.0)]):
         theirs = made._encode_discrete_params(np.array([place]))
         moved = (np.array([place]) - made._cma._mean) * made._A + made._cma._mean
-        assert theirs[0] == (margin._nearest(moved, steps) * steps)[0]
+        assert theirs[0] == margin.nearest(moved[0], steps[0]) * steps[0]

@@ -115,8 +115,8 @@ def test_all_members_take_part_and_shares_add_up() -> None:
     origins = {origin for entry in told for origin in entry[4]}
     assert {"startup", "tpe", "cma", "local"} <= origins
     shares = sampler.shares()
-    assert shares.sum() == pytest.approx(1.0)
-    assert (shares > 0).all()
+    assert sum(shares) == pytest.approx(1.0)
+    assert min(shares) > 0.0
     assert len(shares) == len(ARMS)
 
 

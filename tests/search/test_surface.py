@@ -34,7 +34,7 @@ def test_a_turned_bowls_bottom_is_found(d: int, seed: int) -> None:
     points = np.clip(centre + rng.uniform(-0.2, 0.2, (wanted_points(d), d)), 0.0, 1.0)
     points, losses = _sorted(points, _bowl(points, centre, bend))
     assume(np.sqrt(np.mean(((centre - points[0]) / points.std(axis=0)) ** 2)) < 2.0)
-    found = lowest(points, losses)
+    found = lowest(points, losses, points.std(axis=0))
     assert found == pytest.approx(centre, abs=1e-3)
 
 
@@ -44,7 +44,8 @@ def test_many_columns_are_not_crossed() -> None:
     centre = rng.uniform(0.4, 0.6, 20)
     points = np.clip(centre + rng.uniform(-0.2, 0.2, (82, 20)), 0.0, 1.0)
     assert wanted_points(20) == 82
-    assert lowest(*_sorted(points, _bowl(points, centre, np.eye(20)))) == pytest.approx(centre, abs=1e-3)
+    points, losses = _sorted(points, _bowl(points, centre, np.eye(20)))
+    assert lowest(points, losses, points.std(axis=0)) == pytest.approx(centre, abs=1e-3)
 
 
 def test_the_step_is_bounded_and_downhill() -> None:
@@ -53,13 +54,13 @@ def test_the_step_is_bounded_and_downhill() -> None:
     slope = points.sum(axis=1)
     for losses in (slope, -((points - 0.4) ** 2).sum(axis=1)):
         rows, values = _sorted(points, losses)
-        found = lowest(rows, values)
+        found = lowest(rows, values, rows.std(axis=0))
         assert found is not None
         assert ((found >= 0.0) & (found <= 1.0)).all()
         step = (found - rows[0]) / points.std(axis=0)
         assert np.sqrt((step**2).mean()) <= 2.0 + 1e-9
     rows, values = _sorted(points, slope)
-    found = lowest(rows, values)
+    found = lowest(rows, values, rows.std(axis=0))
     assert found is not None
     assert found.sum() < rows[0].sum()
 
@@ -72,7 +73,7 @@ def test_the_step_is_bounded_and_downhill() -> None:
 def test_without_a_surface_there_is_no_bottom(n: int, losses: np.ndarray) -> None:
     """Too few points or equal losses give none; losses at the end of the range give a place or none, no warning."""
     points = np.random.default_rng(3).random((n, 2))
-    found = lowest(points, losses)
+    found = lowest(points, losses, points.std(axis=0))
     assert found is None if n == 3 or not losses.any() else found is None or np.isfinite(found).all()
 
 

@@ -74,7 +74,8 @@ class Cells:
     """Maps between the coordinates of a list of columns; arrays are `float64[n, d]` in column order.
 
     `count[j]` is the number of cells (0: continuous), `categorical[j]` and `log[j]` what they say, `edges[j]` the
-    cells' borders in [0, 1]. `groups` is a partition of the columns in an order where parents come first.
+    cells' borders in [0, 1]. `groups` is a partition of the columns in an order where parents come first. Of the
+    columns that have several values and decide no other, `movable` says which are numeric, `loose` which are choices.
     """
 
     def __init__(self, columns: Sequence[ColumnLike]) -> None:
@@ -93,6 +94,9 @@ class Cells:
             self._read(j, column)
         self._plan(columns)
         self.groups = _groups(columns, self)
+        deciding = np.isin(np.arange(d), [group.parent for group in self.groups])
+        self.movable = ~self.categorical & (self.count != 1) & ~deciding
+        self.loose = self.categorical & (self.count > 1) & ~deciding
 
     def _read(self, j: int, column: ColumnLike) -> None:
         if column.kind == "categorical":

@@ -26,15 +26,7 @@ WORST: Rank = (9, 0.0)
 
 def free_columns(cells: Cells, row: FloatArray) -> IntArray:
     """The columns that a run from `row` moves: numeric, active, more than one value, deciding no other column."""
-    parents = {group.parent for group in cells.groups}
-    return np.array(
-        [
-            j
-            for j in range(cells.d)
-            if not cells.categorical[j] and not np.isnan(row[j]) and cells.count[j] != 1 and j not in parents
-        ],
-        dtype=np.int64,
-    )
+    return np.flatnonzero(cells.movable & ~np.isnan(row))
 
 
 class CmaRun:

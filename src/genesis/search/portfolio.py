@@ -9,9 +9,10 @@ points, the strategy takes in the estimator's best.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections.abc import Sequence
 from functools import cache
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -28,13 +29,12 @@ from genesis.types import FloatArray, Int8Array
 
 ARMS = ("tpe", "cma", "local", "random", "surface")
 _CMA, _LOCAL, _RANDOM, _SURFACE = 1, 2, 3, 4
+_ARM_OF = {name: arm for arm, name in enumerate(ARMS)} | {"niche": _LOCAL}
 _FLOOR = (0.10, 0.10, 0.04, 0.01, 0.04)
-_FLOORS, _ABOVE_FLOORS = np.array(_FLOOR), 1.0 - sum(_FLOOR)
 _FIRST = (0.20, 0.40, 0.08, 0.0, 0.20)  # earned before anything was found
 _FADE = 0.93
 _NEW_BEST = 1.0
 _ENTERS = 0.2
-_POWER = 2.0
 _EARLY_SHARE = 0.8  # of the strategy before there is a model, and in its first and its wide runs
 _FIRST_SHARE = 0.7
 _WIDE_SHARE = 0.4
@@ -42,6 +42,17 @@ _MANY_COLUMNS = 8
 _STUCK = 60  # trials, and ten more per column
 _NEGLIGIBLE = 1e-5  # of the distance between the middle of the first points and the best
 _NOTICEABLE = 1e-3  # of the same distance
+
+
+def _sum(numbers: Sequence[float]) -> float:
+    """From left to right, rounded after each: since Python 3.12 `sum` keeps what rounding loses."""
+    whole = 0.0
+    for one in numbers:
+        whole += one
+    return whole
+
+
+_ABOVE_FLOORS = 1.0 - _sum(_FLOOR)
 
 
 class PortfolioSampler:
@@ -60,8 +71,8 @@ class PortfolioSampler:
         self._startup = -(-options.n_startup_trials // 2)  # the strategy's points tell the model something too
         self._numeric = 1.0
         self._owed = 0.0
-        self.earned = np.array(_FIRST)
-        self._shares: tuple[tuple[Any, ...], FloatArray] | None = None  # and what they were made of
+        self.earned = list(_FIRST)
+        self._shares: tuple[tuple[Any, ...], list[float]] | None = None  # and what they were made of
         self.run: CmaRun | None = None
         self.runs = 0
         self._known: dict[bytes, Rank] = {}
@@ -87,26 +98,27 @@ class PortfolioSampler:
         """Divide the generation among the members by their earnings."""
         if self.cells.d == 0:
             return self.tpe.ask(count, generation, attempt)
-        rng = np.random.default_rng([self.seed & 0xFFFFFFFFFFFFFFFF, generation, attempt, 7])
         early = self.tpe.starting(self._startup)
         shares = self._early_shares() if early else self.shares()
-        points = self._from_cma(count) if self._strategys_turn(count, float(shares[_CMA])) else []
+        points = self._from_cma(count) if self._strategys_turn(count, shares[_CMA]) else []
         origins = ["cma"] * len(points)
-        shares[_CMA] = 0.0
-        arms = self._divide(count - len(points), rng, shares / shares.sum())
-        if wanted := arms.count(_LOCAL):
-            niche = wanted // 2 + int(wanted % 2 and rng.random() < 0.5) if self._own else 0
-            points += list(self._from_local(wanted - niche, rng, None))
-            points += list(self._from_local(niche, rng, self._own))
-            origins += ["local"] * (wanted - niche) + ["niche"] * niche
-        if wanted := arms.count(_SURFACE):
-            made = self._from_surface(wanted, rng)
-            points += made
-            origins += ["surface"] * len(made)
-        if wanted := arms.count(_RANDOM):
-            first = generation * max(count, self.concurrency)
-            points += list(quasi_points(self.space, self.cells, wanted, seed=self.seed, first=first, attempt=attempt))
-            origins += ["startup" if early else "random"] * wanted
+        if len(points) < count:
+            rng = np.random.default_rng([self.seed & 0xFFFFFFFFFFFFFFFF, generation, attempt, 7])
+            shares[_CMA] = 0.0
+            arms = self._divide(count - len(points), rng, shares)
+            if wanted := arms.count(_LOCAL):
+                niche = wanted // 2 + int(wanted % 2 and rng.random() < 0.5) if self._own else 0
+                points += list(self._from_local(wanted - niche, rng, None))
+                points += list(self._from_local(niche, rng, self._own))
+                origins += ["local"] * (wanted - niche) + ["niche"] * niche
+            if wanted := arms.count(_SURFACE):
+                made = self._from_surface(wanted, rng)
+                points += made
+                origins += ["surface"] * len(made)
+            if wanted := arms.count(_RANDOM):
+                first = generation * max(count, self.concurrency)
+                points += self._quasi_random(wanted, first, attempt)
+                origins += ["startup" if early else "random"] * wanted
         for vector in points:
             self.tpe.open(vector)
         if rest := count - len(points):
@@ -117,37 +129,43 @@ class PortfolioSampler:
             origins += ["tpe"] * rest
         return Proposals(np.array(points).reshape(count, self.cells.d), origins)
 
+    def _quasi_random(self, count: int, first: int, attempt: int) -> list[FloatArray]:
+        return list(quasi_points(self.space, self.cells, count, seed=self.seed, first=first, attempt=attempt))
+
     def _strategys_turn(self, count: int, share: float) -> bool:
         """Whether the strategy has had less than its share by half a generation, those running counted.
 
         Whole generations for whole populations: a population that waits for its last point learns nothing.
         """
         open_points = self.tpe.open_count
-        mine = sum(self.tpe.is_open(key) for key in self._slots)
+        mine = sum(map(self.tpe.is_open, self._slots))
         return self._owed + share * (open_points + count) - mine >= count / 2
 
-    def _early_shares(self) -> FloatArray:
+    def _early_shares(self) -> list[float]:
         """Before there is a model: whole populations of the strategy, and quasi-random points."""
         share = _EARLY_SHARE * self._numeric
-        return np.array([0.0, share, 0.0, 1.0 - share, 0.0])
+        return [0.0, share, 0.0, 1.0 - share, 0.0]
 
-    def shares(self) -> FloatArray:
+    def shares(self) -> list[float]:
         """Each member's share of the next generation, in the order of `ARMS`."""
-        made_of = (self.earned.tobytes(), self._narrow, self.runs, self._numeric)
+        made_of = (*self.earned, self._narrow, self.runs, self._numeric)
         if self._shares is None or self._shares[0] != made_of:
-            weight = np.maximum(self.earned, 1e-3) ** _POWER
+            weight = [max(earned, 1e-3) * max(earned, 1e-3) for earned in self.earned]
             weight[_RANDOM] = 0.0
-            share: FloatArray = _FLOORS + _ABOVE_FLOORS * weight / weight.sum()
+            whole = _sum(weight)
+            share = [floor + _ABOVE_FLOORS * one / whole for floor, one in zip(_FLOOR, weight, strict=True)]
             least = _WIDE_SHARE if not self._narrow else _FIRST_SHARE * self._numeric if self.runs == 1 else 0.0
             if share[_CMA] < least:
-                share *= (1.0 - least) / (1.0 - share[_CMA])
+                rest = (1.0 - least) / (1.0 - share[_CMA])
+                share = [one * rest for one in share]
                 share[_CMA] = least
             self._shares = (made_of, share)
-        return self._shares[1].copy()
+        return list(self._shares[1])
 
-    def _divide(self, count: int, rng: np.random.Generator, shares: FloatArray) -> list[int]:
+    def _divide(self, count: int, rng: np.random.Generator, shares: list[float]) -> list[int]:
         """Systematic sampling: every member gets its share of `count`, rounded up or down by one draw."""
-        start, ends = rng.random(), np.cumsum(shares).tolist()
+        start, whole = rng.random(), _sum(shares)
+        ends = list(accumulate(one / whole for one in shares))
         return [min(bisect_right(ends, (start + i) / count), len(ARMS) - 1) for i in range(count)]
 
     def _from_cma(self, count: int) -> list[FloatArray]:
@@ -211,11 +229,11 @@ class PortfolioSampler:
         """Take in a generation's finished trials in trial order."""
         vectors = np.asarray(vectors, dtype=np.float64).reshape(len(states), self.cells.d)
         classes, losses = rank_classes(scores, violations, states)
-        share = float((self._early_shares() if self.model.n < self._startup else self.shares())[_CMA])
+        share = (self._early_shares() if self.model.n < self._startup else self.shares())[_CMA]
         most = 2.0 * self.concurrency
         self._owed = min(max(self._owed + share * len(states) - list(origins).count("cma"), -most), most)
         top: list[Rank] = [(kind, loss) for kind, loss, _ in self.model.best]
-        complete = False
+        scale, complete = self._scale(), False
         for vector, kind, loss, origin in zip(vectors, classes.tolist(), losses.tolist(), origins, strict=True):
             rank = (kind, loss)
             key = vector.tobytes()
@@ -223,11 +241,14 @@ class PortfolioSampler:
             if kind == 0 and len(self._early) < 50:
                 self._early.append(loss)
                 self._middle = float(np.median(self._early))
-            arm = "local" if origin == "niche" else origin
-            if arm in ARMS:
-                self._earn(ARMS.index(arm), rank, top)
-            if kind <= 2 and (len(top) < 25 or rank < top[-1]):
-                top = sorted([*top, rank])[:25]
+                scale = self._scale()
+            enters = kind <= 2 and (len(top) < 25 or rank < top[-1])
+            if (arm := _ARM_OF.get(origin)) is not None:
+                gain = self._gain(rank, top, scale) if enters else 0.0
+                self.earned[arm] = _FADE * self.earned[arm] + (1.0 - _FADE) * gain
+            if enters:
+                insort(top, rank)
+                del top[25:]
             mine = key in self._slots or origin == "niche"
             if mine and not self._narrow:
                 self._own = sorted([*self._own, (rank, key)])[:8]
@@ -235,7 +256,7 @@ class PortfolioSampler:
                 complete = self._give(key, rank) or complete
             elif (mine or self._narrow) and (self._outside is None or rank < self._outside[0]):
                 self._outside = (rank, self.cells.model(vector)[0])
-            self._watch(rank)
+            self._watch(rank, scale)
         self.tpe.take(vectors, classes, losses)
         usable = (classes == 0) & np.isfinite(losses)
         self._keep_top(self.model.rows[self.model.n - len(usable) :][usable], losses[usable])
@@ -254,24 +275,22 @@ class PortfolioSampler:
         self._top_losses, self._top_rows = losses[order], np.concatenate([self._top_rows, rows])[order]
         self._bottom = None
 
-    def _watch(self, rank: Rank) -> None:
+    def _watch(self, rank: Rank, scale: float) -> None:
         """Count the trials since the best last moved noticeably."""
         (kind, loss), (old, before) = rank, self._mark
-        if kind < old or (kind == old and before - loss > (_NOTICEABLE * self._scale() if kind == 0 else 0.0)):
+        if kind < old or (kind == old and before - loss > (_NOTICEABLE * scale if kind == 0 else 0.0)):
             self._mark, self._since = rank, 0
         else:
             self._since += 1
 
-    def _earn(self, arm: int, rank: Rank, top: list[Rank]) -> None:
-        gain = 0.0
-        if rank[0] <= 2 and (len(top) < 25 or rank < top[-1]):
-            gain = _NEW_BEST if not top or rank < top[0] else _ENTERS
-            if top and top[0][0] == rank[0] == top[-1][0] == 0:
-                new_best = rank < top[0]
-                step = top[0][1] - rank[1] if new_best else top[-1][1] - top[0][1]
-                if step <= _NEGLIGIBLE * self._scale():
-                    gain = 0.0
-        self.earned[arm] = _FADE * self.earned[arm] + (1.0 - _FADE) * gain
+    def _gain(self, rank: Rank, top: list[Rank], scale: float) -> float:
+        """What a result earns that enters the best known: nothing where all of them are as good as the same."""
+        new_best = not top or rank < top[0]
+        if top and top[0][0] == rank[0] == top[-1][0] == 0:
+            step = top[0][1] - rank[1] if new_best else top[-1][1] - top[0][1]
+            if step <= _NEGLIGIBLE * scale:
+                return 0.0
+        return _NEW_BEST if new_best else _ENTERS
 
     # -- the strategy ---------------------------------------------------------------------------------------------
 
@@ -399,4 +418,4 @@ def _most_points(d: int) -> int:
 
 def describe(sampler: PortfolioSampler) -> dict[str, Any]:
     """What the portfolio is doing, for reports: shares by member and the strategy's runs so far."""
-    return {"shares": dict(zip(ARMS, sampler.shares().tolist(), strict=True)), "cma_runs": sampler.runs}
+    return {"shares": dict(zip(ARMS, sampler.shares(), strict=True)), "cma_runs": sampler.runs}

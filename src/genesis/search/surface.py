@@ -7,6 +7,7 @@ asking. Pairs of columns are crossed while that takes at most 70 coefficients (t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -32,13 +33,12 @@ def _coefficients(d: int) -> int:
     return full if full <= _MOST_COEFFICIENTS else 2 * d + 1
 
 
-def lowest(points: FloatArray, losses: FloatArray) -> FloatArray | None:
+def lowest(points: FloatArray, losses: FloatArray, spread: FloatArray) -> FloatArray | None:
     """The surface's lowest place near the best point; None when there are too few points or they do not differ.
 
-    `points` [k, d] are in the unit cube, best first, `losses` finite. The step from the best point is at most two
-    spreads of the points long, and leads downhill where the surface bends down.
+    `points` [k, d] are in the unit cube, best first, `spread` [d] are their standard deviations, `losses` finite. The
+    step from the best point is at most two spreads long, and leads downhill where the surface bends down.
     """
-    spread = points.std(axis=0)
     moving = np.flatnonzero(spread > 1e-12)
     k, m = len(points), len(moving)
     size = _coefficients(m)
@@ -51,11 +51,11 @@ def lowest(points: FloatArray, losses: FloatArray) -> FloatArray | None:
         return None
     z = (points[:, moving] - points[0, moving]) / spread[moving]
     crossed = size != 2 * m + 1
-    a, b = np.triu_indices(m) if crossed else (np.arange(m), np.arange(m))
-    features = np.hstack([np.ones((k, 1)), z, z[:, a] * z[:, b]])
-    weight = np.linspace(1.0, 0.1, k)
+    a, b = _pairs(m, crossed=crossed)
+    features = np.concatenate([np.ones((k, 1)), z, z[:, a] * z[:, b]], axis=1)
+    weight = _weights(k)
     matrix = features.T @ (features * weight[:, None])
-    matrix[np.diag_indices(size)] += _RIDGE * np.trace(matrix) / size
+    matrix.flat[:: size + 1] += _RIDGE * np.trace(matrix) / size
     found = np.linalg.solve(matrix, features.T @ (height / height[-1] * weight))
     slope, rest = found[1 : m + 1], found[m + 1 :]
     step = _descent(slope, rest, a, b) if crossed else -slope / _bends(2.0 * rest)
@@ -63,6 +63,18 @@ def lowest(points: FloatArray, losses: FloatArray) -> FloatArray | None:
     place: FloatArray = points[0].copy()
     place[moving] += step * spread[moving] * min(1.0, _REACH / max(length, 1e-12))
     return np.minimum(np.maximum(place, 0.0), 1.0)
+
+
+@lru_cache(maxsize=256)
+def _pairs(m: int, *, crossed: bool) -> tuple[IntArray, IntArray]:
+    """Which of m columns are multiplied: each with itself, and when `crossed` with every other."""
+    return np.triu_indices(m) if crossed else (np.arange(m), np.arange(m))
+
+
+@lru_cache(maxsize=256)
+def _weights(k: int) -> FloatArray:
+    """What the best to the worst of k points count for in the fit."""
+    return np.linspace(1.0, 0.1, k)
 
 
 def _descent(slope: FloatArray, rest: FloatArray, a: IntArray, b: IntArray) -> FloatArray:
@@ -94,26 +106,19 @@ class Bottom:
         """Points in model coordinates: with `exact` the bottom first, then around it, or there with another choice."""
         noise = _NOISE * self.spread * rng.standard_normal((count, len(self.free)))
         flipped = rng.random(count) < _FLIP
-        loose = self._loose()
+        loose = np.flatnonzero(self.cells.loose & ~np.isnan(self.row))  # the choices that may be others
         if len(loose):
             noise[flipped] = 0.0
         if exact:
             noise[0], flipped[0] = 0.0, False
         whole = np.full((count, self.cells.d), 0.5)
-        whole[:, self.free] = np.clip(self.place + noise, 0.0, 1.0)
-        points = np.tile(self.row, (count, 1))
+        whole[:, self.free] = np.minimum(np.maximum(self.place + noise, 0.0), 1.0)
+        points = self.row[None, :].repeat(count, axis=0)
         points[:, self.free] = self.cells.from_unit(whole)[:, self.free]
         for i in np.flatnonzero(flipped) if len(loose) else ():
             j = loose[rng.integers(len(loose))]
             points[i, j] = (points[i, j] + rng.integers(1, self.cells.count[j])) % self.cells.count[j]
         return points
-
-    def _loose(self) -> IntArray:
-        """The choices that decide no other column."""
-        parents = [group.parent for group in self.cells.groups]
-        able = self.cells.categorical & (self.cells.count > 1) & ~np.isnan(self.row)
-        able[[j for j in parents if j >= 0]] = False
-        return np.flatnonzero(able)
 
 
 def bottom(cells: Cells, rows: FloatArray, losses: FloatArray) -> Bottom | None:
@@ -123,5 +128,7 @@ def bottom(cells: Cells, rows: FloatArray, losses: FloatArray) -> Bottom | None:
     free = free_columns(cells, rows[0])
     unit = cells.unit(rows)[:, free]
     there = np.flatnonzero(~np.isnan(unit).any(axis=1))[: wanted_points(len(free))]
-    place = lowest(unit[there], losses[there])
-    return None if place is None else Bottom(cells, rows[0], free, place, unit[there].std(axis=0))
+    points = unit[there]
+    spread = points.std(axis=0)
+    place = lowest(points, losses[there], spread)
+    return None if place is None else Bottom(cells, rows[0], free, place, spread)

@@ -231,13 +231,12 @@ class TpeModel:
         if not self.options.constant_liar:
             return
         bad = self._bad
-        for point in points:
-            mixtures.add_liar(
-                point, self.group_columns, self.group_start, self.kind, self.cells.count, self.start, self.edges,
-                self.edge_start, self.middles, self.small_start, self.distance, self.distance_start,
-                self.options.prior_weight, self.options.consider_magic_clip, bad.n, bad.at, bad.table, bad.lines,
-                bad.base, bad.small,
-            )  # fmt: skip
+        mixtures.add_liars(
+            points, self.group_columns, self.group_start, self.kind, self.cells.count, self.start, self.edges,
+            self.edge_start, self.middles, self.small_start, self.distance, self.distance_start,
+            self.options.prior_weight, self.options.consider_magic_clip, bad.n, bad.at, bad.table, bad.lines,
+            bad.base, bad.small,
+        )  # fmt: skip
 
     def draw(self, state: Any, count: int, *, keep: int = 1, liar: bool = True) -> FloatArray:
         """`[count, keep, d]` proposals, best candidate first; `state` is the generator's four words, advanced."""

@@ -379,3 +379,17 @@ def add_liar(
                     slot, j, x[j], sigma, kind, count, start, edges, edge_start, middles, table, lines
                 )
         n_kernels[g] += 1
+
+
+@jit
+def add_liars(
+    points: Any, group_columns: Any, group_start: Any, kind: Any, count: Any, start: Any, edges: Any, edge_start: Any,
+    middles: Any, small_start: Any, distance: Any, distance_start: Any, prior_weight: float, magic_clip: bool,
+    n_kernels: Any, at: Any, table: Any, lines: Any, base: Any, small: Any,
+) -> None:  # fmt: skip
+    """`add_liar` for one point after the other."""
+    for i in range(points.shape[0]):
+        add_liar(
+            points[i], group_columns, group_start, kind, count, start, edges, edge_start, middles, small_start,
+            distance, distance_start, prior_weight, magic_clip, n_kernels, at, table, lines, base, small,
+        )  # fmt: skip

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 import genesis
 from genesis.errors import ConfigError, MissingExtraError
+from genesis.samplers import TPESampler
 from genesis.search.proposals import rank_classes
 from genesis.search.samplers import make_sampler, select_optuna_sampler, startup_trials
 from genesis.search.space import Space
@@ -88,6 +91,16 @@ def test_an_unknown_argument_is_refused() -> None:
         make_sampler("tpe", {"n_candidates": 3}, _space(), seed=1, concurrency=1, budget=10)
     with pytest.raises(ConfigError, match="n_candidates"):
         select_optuna_sampler("tpe", {"n_candidates": 3})
+
+
+def test_one_at_a_time_has_more_kernels_unless_told_otherwise() -> None:
+    """1,024 of them asked one at a time and in a plain Optuna study, 256 in generations and within the portfolio."""
+    for name, concurrency, kernels in [("tpe", 1, 1_024), ("tpe", 2, 256), ("tpe", 8, 256), ("auto", 1, 256)]:
+        sampler: Any = make_sampler(name, {}, _space(), seed=1, concurrency=concurrency, budget=10)
+        assert sampler.options.bad_kernels == kernels
+        sampler = make_sampler(name, {"bad_kernels": 77}, _space(), seed=1, concurrency=concurrency, budget=10)
+        assert sampler.options.bad_kernels == 77
+    assert TPESampler()._options.bad_kernels == 1_024
 
 
 @pytest.mark.parametrize(("concurrency", "expected"), [(1, 25), (5, 25), (6, 30), (16, 80)])

@@ -106,13 +106,15 @@ def make_sampler(
 
 def tpe_options(given: Mapping[str, Any], concurrency: int, *, name: str = "tpe") -> Any:
     """Our estimator's options with the guide's defaults; `name` is the sampler's in messages."""
-    from genesis.search.tpe import TpeOptions
+    from genesis.search.tpe import MANY_KERNELS, TpeOptions
 
     known = {field.name for field in fields(TpeOptions)}
     _check_names(name, given, known, also={"group", "seed", "consider_endpoints", "warn_independent_sampling"})
     _check_values(name, given)
-    options = {"n_startup_trials": startup_trials(concurrency), **{k: v for k, v in given.items() if k in known}}
-    return TpeOptions(**options)
+    defaults = {"n_startup_trials": startup_trials(concurrency)}
+    if name == "tpe" and concurrency == 1:
+        defaults["bad_kernels"] = MANY_KERNELS
+    return TpeOptions(**{**defaults, **{k: v for k, v in given.items() if k in known}})
 
 
 def _check_names(name: str, given: Mapping[str, Any], known: Iterable[str], *, also: Iterable[str] = ()) -> None:

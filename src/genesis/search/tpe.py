@@ -26,6 +26,7 @@ from genesis.types import FloatArray, Int8Array, IntArray
 
 MOST_GOOD = mixtures.MOST_GOOD
 MOST_TABLED = 128
+MANY_KERNELS = 1_024
 _DRIFT = 192  # slots by which the bad mixture's kernels can move on before they are moved back
 _RULE_CANDIDATES = 24
 
@@ -37,7 +38,9 @@ class TpeOptions:
     `n_startup_trials` told trials come from the quasi-random sequence first. `n_ei_candidates` are drawn per proposal.
     `multivariate=False` models each column alone; `constant_liar=False` leaves unfinished points out of the model.
     `prior_weight` is the weight of the uniform-like prior kernel, `consider_magic_clip` bounds bandwidths from below
-    by the range over min(100, kernels + 1), `bad_kernels` bounds the bad mixture.
+    by the range over min(100, kernels + 1), `bad_kernels` bounds the bad mixture. A study whose points are asked for
+    one at a time has `MANY_KERNELS` of them: after thousands of trials it finds more so, and there a proposal's time
+    counts for less.
     """
 
     n_startup_trials: int = 25

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from genesis.search.cells import Cells
 from genesis.search.nodes import Column
 from genesis.search.pareto import pareto_order
-from genesis.search.tpe import MOST_GOOD, TpeModel, TpeOptions
+from genesis.search.tpe import MANY_KERNELS, MOST_GOOD, TpeModel, TpeOptions
 from genesis.types import FloatArray, IntArray
 
 _CONSTRAINTS = "constraints"
@@ -62,7 +62,7 @@ class TPESampler(BaseSampler):
         constraints_func: Callable[[FrozenTrial], Sequence[float]] | None = None,
         prior_weight: float = 1.0,
         consider_magic_clip: bool = True,
-        bad_kernels: int = 256,
+        bad_kernels: int = MANY_KERNELS,
     ) -> None:
         if group and not multivariate:
             raise ValueError("group=True needs multivariate=True: it says which parameters are modelled jointly")

@@ -2,7 +2,7 @@
 
 After Bergstra et al. 2011 (the estimator), Falkner et al. 2018 (product kernels over all columns) and Watanabe 2023
 (what each control does). The history is kept as columns; of it the model reads the best 25 trials (the good mixture)
-and the last `bad_kernels` others (the bad mixture), so a proposal costs the same after 1,000 and 100,000 trials.
+and a bounded number of the last others (the bad mixture), so a proposal costs the same after 10,000 and 100,000 trials.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from genesis.types import FloatArray, Int8Array, IntArray
 
 MOST_GOOD = mixtures.MOST_GOOD
 MOST_TABLED = 128
-MANY_KERNELS = 1_024
+FEW_KERNELS, MANY_KERNELS = 256, 1_024
 _DRIFT = 192  # slots by which the bad mixture's kernels can move on before they are moved back
 _RULE_CANDIDATES = 24
 
@@ -38,9 +38,9 @@ class TpeOptions:
     `n_startup_trials` told trials come from the quasi-random sequence first. `n_ei_candidates` are drawn per proposal.
     `multivariate=False` models each column alone; `constant_liar=False` leaves unfinished points out of the model.
     `prior_weight` is the weight of the uniform-like prior kernel, `consider_magic_clip` bounds bandwidths from below
-    by the range over min(100, kernels + 1), `bad_kernels` bounds the bad mixture. A study whose points are asked for
-    one at a time has `MANY_KERNELS` of them: after thousands of trials it finds more so, and there a proposal's time
-    counts for less.
+    by the range over min(100, kernels + 1). The bad mixture has a quarter of the trials, at least `FEW_KERNELS` and at
+    most `bad_kernels`: `MANY_KERNELS` where points are asked for one at a time and a proposal takes little of a trial;
+    after thousands of trials that finds more.
     """
 
     n_startup_trials: int = 25
@@ -49,7 +49,7 @@ class TpeOptions:
     constant_liar: bool = True
     prior_weight: float = 1.0
     consider_magic_clip: bool = True
-    bad_kernels: int = 256
+    bad_kernels: int = FEW_KERNELS
 
     def __post_init__(self) -> None:
         for name, low in (("n_startup_trials", 0), ("n_ei_candidates", 1), ("bad_kernels", 1)):
@@ -187,8 +187,8 @@ class TpeModel:
         return np.array([number for _, _, number in self.best[:size]], dtype=np.int64)
 
     def _bad_index(self, g: int, good: IntArray) -> tuple[IntArray, FloatArray]:
-        """The last `bad_kernels` points of group g that are not good, ascending, and their weights."""
-        most = self.options.bad_kernels
+        """The last of group g's points that are not good, ascending, and their weights."""
+        most = min(self.options.bad_kernels, max(FEW_KERNELS, self.n // 4))
         if self.groups[g].parent < 0:
             index, weights = mixtures.last_others(self.n, good, most)
             return index, weights

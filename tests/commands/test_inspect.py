@@ -110,7 +110,9 @@ def leaving(tmp_path: Path) -> str:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
-@pytest.mark.parametrize("words", [["smoke"], ["audit"], ["run", "--workers", "0"]])
+@pytest.mark.parametrize(
+    "words", [["smoke"], ["audit"], ["run", "--workers", "0"], ["run", "--workers", "0", "--json"]]
+)
 def test_a_strategy_that_ends_the_process_is_named(leaving: str, tmp_path: Path, words: list[str]) -> None:
     """`os._exit(0)` ends neither the command nor its exit code: who did it and what to look for is said."""
     where = ["--runs-dir", str(tmp_path / "runs"), "--progress", "quiet"] if words[0] == "run" else []

@@ -36,6 +36,14 @@ def test_a_sound_installation_and_run(run_dir: Path) -> None:
     assert "killed" in checks["last session"].found
 
 
+def test_an_imported_run_had_no_session(tmp_path: Path) -> None:
+    """It never ran here, so nothing was killed."""
+    with RunStore.create(tmp_path / "run", {"run_id": "run", "signature": {"imported": "/elsewhere/runs/old"}}):
+        pass
+    checks = {check.name: check for check in check_run(tmp_path / "run")}
+    assert checks["last session"].found == "none: imported from /elsewhere/runs/old"
+
+
 def test_a_damaged_store_is_named_and_untouched(run_dir: Path) -> None:
     """Garbage in the file is an error, and its bytes stay."""
     path = run_dir / "run.db"

@@ -57,6 +57,23 @@ def test_no_budget_no_estimate() -> None:
     assert time_finding(study, {}, each=1.0, first=0.0, age=0.0, workers=1) == []
 
 
+@pytest.mark.parametrize(("asked", "tried"), [(None, "30"), (10, "10"), (10_000, "30")])
+def test_a_grid_has_as_many_trials_as_points(asked: int | None, tried: str) -> None:
+    """A grid ends with its last point, whatever the budget says and when it says nothing."""
+    whole = {"x": {"type": "int", "low": 1, "high": 30}}
+    study = load_study(
+        {
+            "evaluate": "examples.sphere:evaluate",
+            "objective": "loss",
+            "parameters": whole,
+            "run": {"sampler": "grid", "timeout_seconds": 60} | ({"max_trials": asked} if asked else {}),
+        },
+        env={},
+    )
+    (found,) = time_finding(study, {}, each=1.0, first=0.0, age=0.0, workers=1)
+    assert f" for {tried} trials " in found.what
+
+
 def test_proposing_is_measured_and_a_process_has_an_age() -> None:
     """Both are seconds above zero."""
     proposing = propose_seconds(_study())

@@ -91,6 +91,7 @@ INT = {"type": "int", "low": 1, "high": 9}
     ("rules", "says"),
     [
         (["fast < slwo"], "reads slwo, which no parameter has (did you mean 'slow'?)"),
+        (["fast < zzz"], "reads zzz, which no parameter has; the parameters are fast, kind, slow, fixed"),
         (["fast < kind"], "no order"),
         (["kind + 1 < 3"], "not numbers"),
         (["fixed > 5"], "is false for the fixed values"),

@@ -140,6 +140,8 @@ def test_conditional_parameters_exist_only_where_their_condition_holds() -> None
         ({"a": {"type": "float", "low": 0.0, "high": 1.0, "step": 2.0}}, "a: step=2.0 is wider than [0.0, 1.0]"),
         ({"a": {"type": "flaot", "low": 1, "high": 2}}, "type='flaot' is unknown (did you mean 'float'?)"),
         ({"a": {"type": "float", "low": 1, "hihg": 2}}, "hihg=2 is not a key of type float (did you mean 'high'?)"),
+        ({"a": {"type": "float", "min": 1, "high": 2}}, "min=1 is not a key of type float (did you mean 'low'?)"),
+        ({"a": {"type": "int", "low": 1, "Upper": 2}}, "Upper=2 is not a key of type int (did you mean 'high'?)"),
         ({"a": {"type": "float", "low": 2.0, "high": 2.0}}, "a: low and high are both 2.0; write the value alone"),
         ({"a": {"type": "float", "low": 3.0, "high": 2.0}}, "a: low=3.0 is above high=2.0; swap them"),
         ({"a": {"type": "float", "low": math.nan, "high": 2.0}}, "a: low=nan is not finite"),
@@ -285,6 +287,7 @@ def test_parameters_that_are_no_point_are_refused(params: dict[str, Any], says: 
     with pytest.raises(SpaceError) as caught:
         space.encode(params)
     assert says in str(caught.value)
+    assert "use 9." not in str(caught.value)  # a whole number is advised as one
 
 
 def test_encoding_takes_the_float_noise_of_others_and_snaps_only_if_asked() -> None:

@@ -293,7 +293,10 @@ def _search(
     _refuse_imported(runs_dir / config.run.run_id)
 
     def advise() -> None:
-        for words in () if as_json else (*(f"note: {note}" for note in config.notes), *_warnings(config, workers)):
+        if as_json and workers != 0:  # without workers a strategy that ends its process would end the command unsaid
+            return
+        warnings = _warnings(config, workers)
+        for words in () if as_json else (*(f"note: {note}" for note in config.notes), *warnings):
             print(words, file=sys.stderr)  # noqa: T201
 
     with make_display(progress, config=config) as display:

@@ -117,7 +117,13 @@ def check_run(run_dir: str | os.PathLike[str]) -> list[Check]:
             checks.append(Check("trials", "ok", f"{store.count:,} stored"))
             checks.append(_journal(store))
             summary = store.meta("summary")
-            ended = "no stop is recorded: going on, or killed" if not summary else f"stopped: {summary['stop_reason']}"
+            imported = store.study.get("signature", {}).get("imported")
+            if summary:
+                ended = f"stopped: {summary['stop_reason']}"
+            elif imported:
+                ended = f"none: imported from {imported}"
+            else:
+                ended = "no stop is recorded: going on, or killed"
             checks.append(Check("last session", "ok", ended))
             found = store.integrity()
     except GenesisError as error:

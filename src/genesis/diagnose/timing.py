@@ -82,6 +82,8 @@ def time_finding(
     it: for a command, the least that starting costs on this machine now. A run imports more than an audit, twice that.
     """
     budget = config.run.max_trials
+    if config.space.size is not None and config.run.sampler.type in ("grid", "brute"):
+        budget = min(budget or config.space.size, config.space.size)
     if not budget:
         return []
     proposing = propose_seconds(config)

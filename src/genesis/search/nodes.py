@@ -27,6 +27,12 @@ SPEC_KEYS: dict[str, frozenset[str]] = {
     "int": frozenset({"type", "low", "high", "step", "log", "when"}),
     "loguniform": frozenset({"type", "low", "high", "when"}),
 }
+_OTHER_NAMES = {
+    **dict.fromkeys(("min", "minimum", "from", "start", "lower", "lo"), "low"),
+    **dict.fromkeys(("max", "maximum", "to", "stop", "end", "upper", "hi"), "high"),
+    **dict.fromkeys(("q", "increment", "by", "resolution"), "step"),
+    **dict.fromkeys(("options", "candidates", "list"), "choices"),
+}
 """The keys each type of specification takes."""
 
 
@@ -152,6 +158,12 @@ def nearest_name(name: str, known: Sequence[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
+def _nearest_key(key: str, allowed: Sequence[str]) -> str:
+    """`nearest_name` among a node's keys, which also knows what others call them."""
+    usual = _OTHER_NAMES.get(key.lower())
+    return f" (did you mean {usual!r}?)" if usual in allowed else nearest_name(key, allowed)
+
+
 def _leaves(spec: Mapping[str, Any], parsed: Parsed) -> Iterator[tuple[str, Any]]:
     """Every parameter with its dotted path, in file order; a stack, so depth is not limited by recursion."""
     stack: list[tuple[str, Any]] = [("", spec)]
@@ -210,7 +222,7 @@ class _Leaf:
         for key in unknown:
             allowed = sorted(SPEC_KEYS[kind])
             self.problem(
-                f"{key}={self.node[key]!r} is not a key of type {kind}{nearest_name(str(key), allowed)}; "
+                f"{key}={self.node[key]!r} is not a key of type {kind}{_nearest_key(str(key), allowed)}; "
                 f"allowed: {', '.join(allowed)}"
             )
         when_ok = self.read_when()

@@ -292,9 +292,10 @@ class Space:
             return near
         assert one.low is not None
         assert one.high is not None
+        allowed = int(near) if one.kind == "int" else near
         if not one.low <= x <= one.high:
-            raise SpaceError(f"{one.path}: {value!r} is outside [{one.low!r}, {one.high!r}]; use {near!r}")
-        raise SpaceError(f"{one.path}: {value!r} is off its step {one.step!r}; use {near!r}")
+            raise SpaceError(f"{one.path}: {value!r} is outside [{one.low!r}, {one.high!r}]; use {allowed!r}")
+        raise SpaceError(f"{one.path}: {value!r} is off its step {one.step!r}; use {allowed!r}")
 
     def _rule_constants(self) -> dict[str, Any]:
         constants: dict[str, Any] = {}
@@ -311,9 +312,9 @@ class Space:
                     constants[path] = float(value) if type(value) is int else value
                 elif path not in self._position:
                     known = [*self.paths, *self.fixed]
-                    problems.append(
-                        f"rules: {rule.text!r} reads {path}, which no parameter has{nearest_name(path, known)}"
-                    )
+                    near = nearest_name(path, known) or f"; the parameters are {', '.join(known[:8])}"
+                    more = f" and {len(known) - 8} more" if len(known) > 8 and near.startswith(";") else ""
+                    problems.append(f"rules: {rule.text!r} reads {path}, which no parameter has{near}{more}")
         raise_problems(problems)
         return constants
 

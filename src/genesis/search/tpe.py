@@ -38,7 +38,7 @@ class TpeOptions:
     `n_startup_trials` told trials come from the quasi-random sequence first. `n_ei_candidates` are drawn per proposal.
     `multivariate=False` models each column alone; `constant_liar=False` leaves unfinished points out of the model.
     `prior_weight` is the weight of the uniform-like prior kernel, `consider_magic_clip` bounds bandwidths from below
-    by the range over min(100, kernels + 1). The bad mixture has a quarter of the trials, at least `FEW_KERNELS` and at
+    by the range over min(100, kernels + 1). The bad mixture has half as many as trials, at least `FEW_KERNELS` and at
     most `bad_kernels`: `MANY_KERNELS` where points are asked for one at a time and a proposal takes little of a trial;
     after thousands of trials that finds more.
     """
@@ -188,7 +188,7 @@ class TpeModel:
 
     def _bad_index(self, g: int, good: IntArray) -> tuple[IntArray, FloatArray]:
         """The last of group g's points that are not good, ascending, and their weights."""
-        most = min(self.options.bad_kernels, max(FEW_KERNELS, self.n // 4))
+        most = min(self.options.bad_kernels, max(FEW_KERNELS, self.n // 2))
         if self.groups[g].parent < 0:
             index, weights = mixtures.last_others(self.n, good, most)
             return index, weights

@@ -24,7 +24,7 @@ def _sorted(points: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 @settings(max_examples=40, deadline=None)
-@given(d=st.integers(1, 8), seed=st.integers(0, 10_000))
+@given(d=st.integers(1, 13), seed=st.integers(0, 10_000))
 def test_a_turned_bowls_bottom_is_found(d: int, seed: int) -> None:
     """Of any convex quadratic whose bottom is within reach, the bottom; twice as many points as coefficients."""
     rng = np.random.default_rng(seed)

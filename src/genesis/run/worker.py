@@ -14,6 +14,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
+from genesis.search.one_thread import keep_one_blas_thread
 from genesis.types import TrialResult, TrialSpec, Violation
 
 Report = Callable[[TrialSpec, int, float], bool]
@@ -128,6 +129,7 @@ def work(evaluate: Evaluate, pipe: Connection, slot: Any, reports: bool, inherit
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the coordinator decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _die_with_parent()
+    keep_one_blas_thread()
     for connection in inherited:  # otherwise a worker keeps its siblings' pipes open after the coordinator is gone
         connection.close()
     waiting: deque[bytes] = deque()

@@ -13,6 +13,7 @@ import numpy as np
 
 from genesis.errors import ConfigError
 from genesis.search.cells import Cells, SpaceLike
+from genesis.search.one_thread import one_blas_thread
 from genesis.search.proposals import FAILED, PRUNED, Proposals
 from genesis.types import FloatArray, Int8Array
 
@@ -73,7 +74,7 @@ class OptunaSampler:
     def ask(self, count: int, generation: int, attempt: int = 0) -> Proposals:
         """Ask `count` times; a point that the space's rules refuse is told as failed and asked again, 20 times."""
         vectors = np.empty((count, self.cells.d))
-        with quiet_optuna():
+        with quiet_optuna(), one_blas_thread():
             self._reseed(generation, attempt)
             for i in range(count):
                 for _ in range(_RULE_TRIES):
@@ -128,7 +129,7 @@ class OptunaSampler:
         """Tell results in trial order; points it never asked for are added as finished trials."""
         del origins
         vectors = np.asarray(vectors, dtype=np.float64).reshape(len(states), self.cells.d)
-        with quiet_optuna():
+        with quiet_optuna(), one_blas_thread():
             for vector, score, violation, state in zip(vectors, scores, violations, states, strict=True):
                 key = vector.tobytes()
                 waiting = self._open.get(key)

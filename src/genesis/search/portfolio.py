@@ -21,6 +21,7 @@ from genesis.search import portfolio_state
 from genesis.search.cells import Cells, SpaceLike
 from genesis.search.cma import WORST, CmaRun, Rank, free_columns
 from genesis.search.local import neighbours
+from genesis.search.one_thread import one_blas_thread
 from genesis.search.proposals import Proposals, rank_classes
 from genesis.search.quasi import quasi_points, to_space
 from genesis.search.surface import Bottom, bottom, wanted_points
@@ -86,7 +87,8 @@ class PortfolioSampler:
         self._top_losses = np.zeros(0)
         self._top_rows = np.zeros((0, self.cells.d))
         self._bottom: tuple[Bottom | None] | None = None  # of the points above, once it was asked for
-        self._start()
+        with one_blas_thread():
+            self._start()
 
     # -- asking ---------------------------------------------------------------------------------------------------
 
@@ -198,7 +200,8 @@ class PortfolioSampler:
     def _from_surface(self, count: int, rng: np.random.Generator) -> list[FloatArray]:
         """The bottom of a quadratic through the best points and points around it, those that are new and allowed."""
         if self._bottom is None:
-            self._bottom = (bottom(self.cells, self._top_rows, self._top_losses),)
+            with one_blas_thread():
+                self._bottom = (bottom(self.cells, self._top_rows, self._top_losses),)
         (found,) = self._bottom
         out: dict[bytes, FloatArray] = {}
         for attempt in range(4 if found is not None else 0):
@@ -227,6 +230,17 @@ class PortfolioSampler:
         origins: Sequence[str],
     ) -> None:
         """Take in a generation's finished trials in trial order."""
+        with one_blas_thread():
+            self._tell(vectors, scores, violations, states, origins)
+
+    def _tell(
+        self,
+        vectors: FloatArray,
+        scores: FloatArray,
+        violations: FloatArray,
+        states: Int8Array,
+        origins: Sequence[str],
+    ) -> None:
         vectors = np.asarray(vectors, dtype=np.float64).reshape(len(states), self.cells.d)
         classes, losses = rank_classes(scores, violations, states)
         share = (self._early_shares() if self.model.n < self._startup else self.shares())[_CMA]

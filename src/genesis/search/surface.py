@@ -1,7 +1,8 @@
 """A quadratic surface through the best points, and points at its lowest place: response surfaces (Box and Wilson 1951).
 
 Where the best points lie in a smooth bowl, one fit finds its bottom; where they do not, the portfolio soon stops
-asking. Pairs of columns are crossed while that takes at most 70 coefficients (ten columns) and there are points enough.
+asking. Pairs of columns are crossed while that takes at most 105 coefficients (thirteen columns) and there are points
+enough.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from genesis.search.cells import Cells
 from genesis.search.cma import free_columns
 from genesis.types import FloatArray, IntArray
 
-_MOST_COEFFICIENTS = 70
+_MOST_COEFFICIENTS = 105
 _ENOUGH = 1.5  # points for each coefficient
 _RIDGE = 1e-9
 _REACH = 2.0  # spreads of the fitted points

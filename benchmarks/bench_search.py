@@ -203,7 +203,7 @@ def main(quick: bool = False, arguments: Sequence[str] = ()) -> None:
     print(f"machine: {platform.processor() or platform.machine()}, Python {platform.python_version()}; 20 parameters")
     print("| sampler | q | told | ask µs | tell µs | history told in s |\n|---|---|---|---|---|---|")
     base: dict[int, float] = {}
-    rows = [("tpe", 24, 256, 8), ("tpe", 48, 256, 8), ("tpe", 48, 1024, 8), ("tpe", 24, 256, 1), ("auto", 24, 256, 8)]
+    rows = [("tpe", 24, 256, 8), ("tpe", 48, 256, 8), ("tpe", 48, 1024, 8), ("tpe", 24, 1024, 1), ("auto", 24, 256, 8)]
     for name, candidates, most, q in rows:
         kwargs = {"n_ei_candidates": candidates, "bad_kernels": most}
         per_trial(told(name, kwargs, space, 300, q)[0], q, 20, 100)

@@ -76,18 +76,19 @@ def test_the_portfolio_proposes_the_same_on_any_number_of_threads(threads: int) 
         assert proposed() == alone
 
 
+@pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize(("asked", "expected"), [(None, 1.0), ("2", 2.0)])
-def test_a_worker_has_one_thread_unless_the_environment_asks(
-    tmp_path: Path, asked: str | None, expected: float
+def test_a_trial_has_one_thread_unless_the_environment_asks(
+    tmp_path: Path, asked: str | None, expected: float, workers: int
 ) -> None:
-    """As many workers as processors leave one each; OMP_NUM_THREADS is respected."""
+    """As many workers as processors leave one each; without workers it is the same; OMP_NUM_THREADS counts."""
     text = (
         "import genesis\n"
         "from tests.search.test_one_thread import blas_threads\n"
         "study = {'evaluate': blas_threads, 'objective': {'metric': 'loss', 'direction': 'minimize'},\n"
         "         'parameters': {'x': {'type': 'float', 'low': 0.0, 'high': 1.0}},\n"
         "         'run': {'run_id': 'threads', 'max_trials': 4, 'sampler': 'random'}}\n"
-        f"run = genesis.optimize(study, workers=2, runs_dir={str(tmp_path)!r})\n"
+        f"run = genesis.optimize(study, workers={workers}, runs_dir={str(tmp_path)!r})\n"
         "print(max(trial.metrics['threads'] for trial in run.top(4)))\n"
     )
     names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")

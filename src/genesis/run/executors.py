@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from genesis.errors import RunFailedError
 from genesis.run.worker import Evaluate, Report, failed_result, result_in, run_trial, spec_out, work
+from genesis.search.one_thread import blas_as_in_workers
 from genesis.types import TrialResult, TrialSpec
 
 TARGET_CHUNK_SECONDS = 0.004  # long enough to hide a pipe's 0.1 ms, short enough that no worker waits for another
@@ -88,10 +89,11 @@ class SerialExecutor:
         """Run trials for about `TARGET_CHUNK_SECONDS`, at least one."""
         results: list[TrialResult] = []
         start = time.perf_counter()
-        while self._queue:
-            results.append(run_trial(self._evaluate, self._queue.popleft(), self._report))
-            if time.perf_counter() - start >= TARGET_CHUNK_SECONDS:
-                break
+        with blas_as_in_workers():
+            while self._queue:
+                results.append(run_trial(self._evaluate, self._queue.popleft(), self._report))
+                if time.perf_counter() - start >= TARGET_CHUNK_SECONDS:
+                    break
         self._busy_seconds += time.perf_counter() - start
         return results
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -37,8 +37,17 @@ def one_blas_thread() -> Iterator[None]:
 
 def keep_one_blas_thread() -> None:
     """For a worker's whole life, unless the environment asks for a number: workers have a processor each."""
-    if not any(os.environ.get(name) for name in _ASKED):
+    if not _asked():
         _controller().limit(limits=1, user_api="blas")
+
+
+def blas_as_in_workers() -> AbstractContextManager[Any]:
+    """For trials in this process, so that they come out as in a worker; no other thread waits for them."""
+    return nullcontext() if _asked() else _controller().limit(limits=1, user_api="blas")
+
+
+def _asked() -> bool:
+    return any(os.environ.get(name) for name in _ASKED)
 
 
 def _after_fork() -> None:

@@ -370,7 +370,7 @@ class RunSection(Section):
         ge=0,
         le=16,
         description="Generations that may be under way when the next is proposed. Left out: 1 where the sampler can "
-        "learn so, else 0.",
+        "learn so (`auto`: none in the first 100 trials), else 0.",
         examples=[1],
     )
     enqueue: Annotated[tuple[dict[str, Any], ...], PlainValidator(_points)] = Field(

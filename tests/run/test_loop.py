@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from genesis.config import load_study
 from genesis.errors import RunFailedError
 from genesis.run.executors import ProcessExecutor, SerialExecutor
 from genesis.run.loop import Limits, Loop
 from genesis.run.proposals import Proposer
-from genesis.run.restored import Values
+from genesis.run.restored import Values, told_before
 from genesis.run.resume import restore
+from genesis.run.study import _plan
 from genesis.run.tally import Tally
 from genesis.run.worker import failed_result, run_trial
 from genesis.search.samplers import make_sampler
@@ -62,6 +64,7 @@ def search(
     sampler="tpe",
     workers=0,
     lag=1,
+    prompt=0,
     run=evaluate,
     size=8,
     stop_after=None,
@@ -84,7 +87,7 @@ def search(
         return stop_after is not None and len(ran) >= stop_after
 
     with RunStore.open(folder) if exists else RunStore.create(folder, {"test": True}) as store:
-        found = restore(store, proposer, values, tally, lag=lag, sampler_name=sampler)
+        found = restore(store, proposer, values, tally, lag=lag, prompt=prompt, sampler_name=sampler)
         executor = ProcessExecutor(run, workers, time_limit=time_limit) if workers else SerialExecutor(counted)
         try:
             loop = Loop(
@@ -95,6 +98,7 @@ def search(
                 tally=tally,
                 limits=Limits(trials=trials, **limits),
                 lag=lag,
+                prompt=prompt,
                 restored=found,
                 progress=None,
                 stop_asked=stop_asked,
@@ -112,29 +116,59 @@ def search(
     return reason, rows, repeats, loop
 
 
-@pytest.mark.parametrize("lag", [0, 1, 2])
-def test_any_number_of_workers_gives_the_same_trials(tmp_path, lag):
+def test_what_is_told_when_a_generation_is_proposed():
+    """All before it; from the prompt ones on all but the lag, and never less than was told before."""
+    assert [told_before(n, 1, 0) for n in range(5)] == [0, 0, 1, 2, 3]
+    assert [told_before(n, 1, 3) for n in range(7)] == [0, 1, 2, 2, 3, 4, 5]
+    assert [told_before(n, 3, 3) for n in range(9)] == [0, 1, 2, 2, 2, 2, 3, 4, 5]
+    assert [told_before(n, 0, 2) for n in range(4)] == [0, 1, 2, 3]
+
+
+def test_auto_is_prompt_for_a_hundred_trials_unless_the_study_says_its_lag():
+    """Whole generations that cover a hundred trials; other samplers and a lag of one's own have none."""
+
+    def plan(**run):
+        study = {
+            "evaluate": "examples.sphere:evaluate",
+            "objective": "loss",
+            "parameters": SPEC,
+            "run": {"max_trials": 900} | run,
+        }
+        return _plan(load_study(study, env={}))
+
+    assert plan(sampler="auto", max_concurrent=8).prompt == 13
+    assert plan(sampler="auto", max_concurrent=64).prompt == 2
+    assert plan(sampler="auto", max_concurrent=8, lag=1).prompt == 0
+    assert plan(sampler="auto", max_concurrent=8, lag=0).prompt == 0
+    assert plan(sampler="auto", max_concurrent=8, mode="async").prompt == 0
+    assert plan(sampler="tpe", max_concurrent=8).prompt == 0
+
+
+@pytest.mark.parametrize(("lag", "prompt"), [(0, 0), (1, 0), (2, 0), (1, 9), (2, 5)])
+def test_any_number_of_workers_gives_the_same_trials(tmp_path, lag, prompt):
     """One worker, two, four or none: the same trials, in the same generations, with the same scores and repeats."""
-    one = search(tmp_path / "0", 150, lag=lag)
+    one = search(tmp_path / "0", 150, lag=lag, prompt=prompt)
     assert one[0] == "trials"
     assert len(one[1]) == 150
     for workers in (1, 2, 4):
-        other = search(tmp_path / str(workers), 150, lag=lag, workers=workers, run=unsteady)
+        other = search(tmp_path / str(workers), 150, lag=lag, prompt=prompt, workers=workers, run=unsteady)
         assert other[:3] == one[:3]
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "auto", "random", "grid", "brute", "cmaes", "optuna-tpe"])
-def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(tmp_path, sampler, monkeypatch):
+@pytest.mark.parametrize("prompt", [0, 11])
+def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(tmp_path, sampler, prompt, monkeypatch):
     """Stopped at odd moments and resumed, a run has the trials, scores and repeats of one that was never stopped."""
     monkeypatch.setattr("genesis.run.executors.TARGET_CHUNK_SECONDS", 0.0)  # one trial a poll: stops fall anywhere
     foreign = sampler in ("cmaes", "optuna-tpe")
     lag, trials = int(sampler in ("tpe", "auto")), 60 if foreign else 160
-    whole = search(tmp_path / "whole", trials, sampler=sampler, lag=lag)
+    lag += 2 * int(bool(prompt and lag))  # several generations come under way at once where the prompt ones end
+    whole = search(tmp_path / "whole", trials, sampler=sampler, lag=lag, prompt=prompt)
     rng = np.random.default_rng(5)
     reason, sessions = "", 0
     while reason != "trials":
         reason, rows, repeats, _ = search(
-            tmp_path / "cut", trials, sampler=sampler, lag=lag, stop_after=int(rng.integers(3, 40))
+            tmp_path / "cut", trials, sampler=sampler, lag=lag, prompt=prompt, stop_after=int(rng.integers(3, 40))
         )
         sessions += 1
     assert sessions > 2

@@ -27,16 +27,16 @@ def used(monkeypatch):
     return found
 
 
-@pytest.mark.parametrize("lag", [0, 1, 2])
-def test_a_run_resumed_from_snapshots_is_one_that_never_stopped(tmp_path, monkeypatch, used, lag):
+@pytest.mark.parametrize(("lag", "prompt"), [(0, 0), (1, 0), (2, 0), (1, 13)])
+def test_a_run_resumed_from_snapshots_is_one_that_never_stopped(tmp_path, monkeypatch, used, lag, prompt):
     """Stopped at odd moments and resumed from the last snapshot: the same trials, scores and repeats."""
     monkeypatch.setattr("genesis.run.executors.TARGET_CHUNK_SECONDS", 0.0)  # one trial a poll: stops fall anywhere
-    whole = search(tmp_path / "whole", 240, sampler="auto", lag=lag)
+    whole = search(tmp_path / "whole", 240, sampler="auto", lag=lag, prompt=prompt)
     rng = np.random.default_rng(5)
     reason, rows, repeats = "", [], []
     while reason != "trials":
         reason, rows, repeats, _ = search(
-            tmp_path / "cut", 240, sampler="auto", lag=lag, stop_after=int(rng.integers(3, 50))
+            tmp_path / "cut", 240, sampler="auto", lag=lag, prompt=prompt, stop_after=int(rng.integers(3, 50))
         )
     assert (rows, repeats) == (whole[1], whole[2])
     assert len(used) > 3

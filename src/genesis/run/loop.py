@@ -19,7 +19,7 @@ import numpy as np
 from genesis.run.events import Progress, StopReason
 from genesis.run.executors import Executor
 from genesis.run.proposals import Generation, Proposer, closed_generation
-from genesis.run.restored import Restored, Values
+from genesis.run.restored import Restored, Values, told_before
 from genesis.run.snapshots import Told
 from genesis.run.tally import Tally
 from genesis.trials.store import Duplicate, RunStore, Stored
@@ -47,6 +47,7 @@ class Limits:
 class Loop:
     """One session of a run, from the first generation that is not told to a reason to stop.
 
+    Up to `lag` generations are under way when the next is proposed, none before one of the first `prompt`.
     `store` is open for writing; `restored` is what an earlier session left, and `proposer`, `values` and `tally` know
     all that it counts as told. With `in_order` false (mode `async`) generations of one trial are told as they finish.
     """
@@ -61,6 +62,7 @@ class Loop:
         tally: Tally,
         limits: Limits,
         lag: int,
+        prompt: int = 0,
         restored: Restored,
         progress: Progress | None,
         stop_asked: Callable[[], bool],
@@ -75,6 +77,7 @@ class Loop:
         self.tally = tally
         self.limits = limits
         self.lag = lag
+        self.prompt = prompt
         self.kept = restored.kept
         self.recorded = restored.recorded
         self.snapshots = restored.snapshots
@@ -159,8 +162,9 @@ class Loop:
 
     def _may_propose(self) -> bool:
         budget = self.limits.trials
-        room = len(self._open) <= self.lag and (budget is None or self.proposer.next_number < budget)
-        return room and not self.proposer.exhausted
+        within = budget is None or self.proposer.next_number < budget
+        room = len(self._open) <= self._next - told_before(self._next, self.lag, self.prompt)
+        return within and room and not self.proposer.exhausted
 
     def _propose(self) -> None:
         start = time.perf_counter()

@@ -15,6 +15,11 @@ from genesis.types import FloatArray, Int8Array, IntArray, TrialResult
 STATE_CODES = {"complete": COMPLETE, "failed": FAILED, "pruned": PRUNED}
 
 
+def told_before(generation: int, lag: int, prompt: int) -> int:
+    """How many generations are told when this one is proposed: all; beyond the first `prompt` all but `lag`."""
+    return generation if generation < prompt else max(generation - lag, prompt - 1, 0)
+
+
 class Values:
     """What the sampler is told, by trial number: growing columns of scores, violations and states."""
 

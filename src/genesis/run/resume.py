@@ -11,7 +11,7 @@ import numpy as np
 
 from genesis.errors import ResumeError
 from genesis.run.proposals import Cause, Generation, Proposer, Repeat, closed_generation
-from genesis.run.restored import Restored, Values
+from genesis.run.restored import Restored, Values, told_before
 from genesis.run.snapshots import Snapshots, Told, joined, restore_sampler
 from genesis.run.tally import Tally
 from genesis.search.proposals import BatchSampler, Snapshotting
@@ -71,6 +71,7 @@ def restore(
     tally: Tally,
     *,
     lag: int,
+    prompt: int = 0,
     sampler_name: str,
     pruner: Pruner | None = None,
     in_order: bool = True,
@@ -78,8 +79,9 @@ def restore(
 ) -> Restored:
     """Tell the sampler what was told when the first unfinished generation was proposed, and say where to go on.
 
-    The last 1 + lag generations may be unfinished: they are proposed again, and matched with what is stored. A run that
-    is not told in order (mode `async`) goes on behind its last trial instead. `warm` is told before everything else.
+    The last 1 + lag generations (of the first `prompt` only the last) may be unfinished: they are proposed again, and
+    matched with what is stored. A run that is not told in order (mode `async`) goes on behind its last trial instead.
+    `warm` is told before everything else.
     """
     snapshots = Snapshots(proposer.sampler, lag) if in_order else None
     history = store.history()
@@ -89,8 +91,8 @@ def restore(
         return Restored(snapshots=snapshots)
     past = _Past(store, history, duplicates, proposer.seed)
     if in_order:
-        first = max(0, past.last - lag) if sampler_name in REPLAYED_BY_TELLING else 0
-        told = max(0, first - lag)
+        first = told_before(past.last, lag, prompt) if sampler_name in REPLAYED_BY_TELLING else 0
+        told = told_before(first, lag, prompt)
     else:  # what did not finish is not proposed again, and its numbers stay unused
         first = told = past.last + 1
     values.put(history.numbers, history.scores, history.violation, history.states)

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from genesis.search.pruners import Pruner
 
 DEFAULT_STREAK = 1_000
+PROMPT_TRIALS = 100
 NO_BUDGET = 1_000_000  # what a sampler plans for when the study ends by something else than trials
 
 StudySource = str | os.PathLike[str] | Mapping[str, Any] | StudyConfig
@@ -183,6 +184,15 @@ def _lag(asked: int | None, sampler: BatchSampler, pruner: Pruner | None) -> int
     return asked
 
 
+def _prompt(config: StudyConfig, name: str, lag: int) -> int:
+    """How many of `auto`'s first generations wait for the one before, where the study leaves the lag to us.
+
+    Its strategy learns from whole populations: with one under way it has half of them, and in the first hundred trials
+    nothing else is as good.
+    """
+    return -(-PROMPT_TRIALS // config.concurrency) if name == "auto" and config.run.lag is None and lag else 0
+
+
 def _pruner(config: StudyConfig) -> Pruner | None:
     chosen = config.run.pruner
     if chosen.type == "none":
@@ -200,6 +210,7 @@ class _Plan(NamedTuple):
     sampler: BatchSampler
     pruner: Pruner | None
     lag: int
+    prompt: int
     in_order: bool
 
 
@@ -220,7 +231,7 @@ def _plan(config: StudyConfig) -> _Plan:
     if not in_order and pruner is not None:
         raise ConfigError("run.mode: async cannot be used with a pruner; use generations")
     lag = _lag(run.lag, sampler, pruner) if in_order else config.concurrency - 1
-    return _Plan(name, sampler, pruner, lag, in_order)
+    return _Plan(name, sampler, pruner, lag, _prompt(config, name, lag) if in_order else 0, in_order)
 
 
 def _search(
@@ -235,7 +246,7 @@ def _search(
     make_executor: Callable[[Evaluator], Executor] | None,
 ) -> Run:
     run, space = config.run, config.space
-    name, sampler, pruner, lag, in_order = plan
+    name, sampler, pruner, lag, prompt, in_order = plan
     processes = available_cores() if workers is None else workers
     tally = Tally(run.run_id, run.max_trials, max(processes, 1))
     tally.resumed = store.count
@@ -257,6 +268,7 @@ def _search(
         values,
         tally,
         lag=lag,
+        prompt=prompt,
         sampler_name=name,
         pruner=pruner,
         in_order=in_order,
@@ -290,6 +302,7 @@ def _search(
                     failures=run.max_failures,
                 ),
                 lag=lag,
+                prompt=prompt,
                 restored=restored,
                 progress=_with_news(progress, mirror),
                 stop_asked=stop_asked,

@@ -6,7 +6,8 @@
 Each seed moves the problem (see `problems.py`), the same way for every sampler, so results are paired; the report
 gives medians, quartiles and a two-sided Wilcoxon signed-rank p-value per pair. Values are minimised, smaller is better.
 A sampler is written name@q/lag: q the size of a generation, lag how many generations are under way when the next is
-proposed. Left out they are as in a study, 8 and 1 (`auto`: 0 for its first hundred trials), and 1 and 0 for Optuna's. Options: tpe?n_ei_candidates=48.
+proposed. Left out they are as in a study, 8 and 1 (`auto`: 0 for its first hundred trials), and 1 and 0 for Optuna's.
+Options: tpe?n_ei_candidates=48.
 """
 
 from __future__ import annotations

@@ -221,6 +221,7 @@ class PortfolioSampler:
 
     # -- telling --------------------------------------------------------------------------------------------------
 
+    @one_blas_thread()
     def tell(
         self,
         vectors: FloatArray,
@@ -230,17 +231,6 @@ class PortfolioSampler:
         origins: Sequence[str],
     ) -> None:
         """Take in a generation's finished trials in trial order."""
-        with one_blas_thread():
-            self._tell(vectors, scores, violations, states, origins)
-
-    def _tell(
-        self,
-        vectors: FloatArray,
-        scores: FloatArray,
-        violations: FloatArray,
-        states: Int8Array,
-        origins: Sequence[str],
-    ) -> None:
         vectors = np.asarray(vectors, dtype=np.float64).reshape(len(states), self.cells.d)
         classes, losses = rank_classes(scores, violations, states)
         share = (self._early_shares() if self.model.n < self._startup else self.shares())[_CMA]

@@ -96,4 +96,5 @@ def test_a_trial_has_one_thread_unless_the_environment_asks(
     environment |= {"OMP_NUM_THREADS": asked} if asked else {}
     environment["PYTHONPATH"] = str(Path(__file__).parents[2])
     said = subprocess.run([sys.executable, "-c", text], env=environment, capture_output=True, text=True, check=True)
-    assert float(said.stdout) == min(expected, float(os.cpu_count() or 1))
+    most = float(os.cpu_count() or 1) if _threads() else 1.0  # macOS's own library has no number that could be set
+    assert float(said.stdout) == min(expected, most)

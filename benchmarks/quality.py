@@ -6,7 +6,7 @@
 Each seed moves the problem (see `problems.py`), the same way for every sampler, so results are paired; the report
 gives medians, quartiles and a two-sided Wilcoxon signed-rank p-value per pair. Values are minimised, smaller is better.
 A sampler is written name@q/lag: q the size of a generation, lag how many generations are under way when the next is
-proposed. Left out they are as in a study, 8 and 1 (`auto`: 0 for its first hundred trials), and 1 and 0 for Optuna's.
+proposed. Left out they are as in a study, 8 and 1 (0 for the first 300 trials), and 1 and 0 for Optuna's.
 Options: tpe?n_ei_candidates=48.
 """
 
@@ -41,7 +41,7 @@ def one(label: str, function: str, seed: int, trials: int, kwargs: dict[str, Any
     size, _, behind = size.partition("/")
     q = int(size) if size else 1 if peer else 8
     lag = int(behind) if behind else 0 if peer or q == 1 else 1
-    prompt = -(-PROMPT_TRIALS // q) if name == "auto" and not behind else 0
+    prompt = -(-PROMPT_TRIALS // q) if lag and not behind else 0
     problem = PROBLEMS[function](seed)
     sampler: Any = make_sampler(name, given, problem.space, seed=1000 + seed, concurrency=q, budget=trials)
     best, spent, done, generation = np.inf, 0.0, 0, 0

@@ -369,8 +369,8 @@ class RunSection(Section):
         default=None,
         ge=0,
         le=16,
-        description="Generations that may be under way when the next is proposed. Left out: 1 where the sampler can "
-        "learn so (`auto`: none in the first 100 trials), else 0.",
+        description="Generations that may be under way when the next is proposed. Left out: none in the first 300 "
+        "trials, then 1 with `tpe` and `auto`; always 0 with other samplers, a pruner or `max_concurrent: 1`.",
         examples=[1],
     )
     enqueue: Annotated[tuple[dict[str, Any], ...], PlainValidator(_points)] = Field(

@@ -124,8 +124,8 @@ def test_what_is_told_when_a_generation_is_proposed():
     assert [told_before(n, 0, 2) for n in range(4)] == [0, 1, 2, 3]
 
 
-def test_auto_is_prompt_for_a_hundred_trials_unless_the_study_says_its_lag():
-    """Whole generations that cover a hundred trials; other samplers and a lag of one's own have none."""
+def test_the_first_trials_have_no_lag_unless_the_study_says_one():
+    """Whole generations that cover 300 trials; a lag of one's own, another sampler and one at a time have none."""
 
     def plan(**run):
         study = {
@@ -136,12 +136,15 @@ def test_auto_is_prompt_for_a_hundred_trials_unless_the_study_says_its_lag():
         }
         return _plan(load_study(study, env={}))
 
-    assert plan(sampler="auto", max_concurrent=8).prompt == 13
-    assert plan(sampler="auto", max_concurrent=64).prompt == 2
+    for sampler in ("auto", "tpe"):
+        assert plan(sampler=sampler, max_concurrent=8)[3:5] == (1, 38)
+        assert plan(sampler=sampler, max_concurrent=64)[3:5] == (1, 5)
+        assert plan(sampler=sampler, max_concurrent=1)[3:5] == (0, 0)
+        assert plan(sampler=sampler, max_concurrent=1, lag=1)[3:5] == (1, 0)
     assert plan(sampler="auto", max_concurrent=8, lag=1).prompt == 0
     assert plan(sampler="auto", max_concurrent=8, lag=0).prompt == 0
     assert plan(sampler="auto", max_concurrent=8, mode="async").prompt == 0
-    assert plan(sampler="tpe", max_concurrent=8).prompt == 0
+    assert plan(sampler="random", max_concurrent=8)[3:5] == (0, 0)
 
 
 @pytest.mark.parametrize(("lag", "prompt"), [(0, 0), (1, 0), (2, 0), (1, 9), (2, 5)])

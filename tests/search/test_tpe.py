@@ -210,6 +210,80 @@ def test_it_finds_more_than_chance(options: dict[str, object]) -> None:
     assert np.median(ours) > 0.3 * np.median(chance)
 
 
+def _drawn(space: Space, perturbation: float, *, told: int = 300) -> tuple[TpeModel, np.ndarray]:
+    """400 points drawn from a model of `told` trials; one candidate each, so that nothing is chosen, and no prior."""
+    cells = Cells(space.columns)
+    model = TpeModel(cells, TpeOptions(n_ei_candidates=1, perturbation=perturbation, prior_weight=1e-9))
+    model.tell(_rows(space, cells, told, 4), np.zeros(told, np.int8), np.arange(float(told)))
+    model.refresh(0)
+    return model, model.draw(generation_seed(1, 2, 3, 1), 400, liar=False)[:, 0]
+
+
+EIGHT = {f"x{i}": {"type": "float", "low": 0.0, "high": 1.0} for i in range(8)}
+
+
+@pytest.mark.parametrize(
+    ("perturbation", "told", "expected"), [(0.1, 300, 0.1), (0.3, 300, 0.3), (0.7, 300, 0.7), (0.1, 40, 0.5)]
+)
+def test_a_candidate_leaves_a_good_point_in_some_columns(perturbation: float, told: int, expected: float) -> None:
+    """The probability falls to the option's value; one column, any of them, always moves."""
+    model, points = _drawn(Space.from_spec(EIGHT), perturbation, told=told)
+    kept = (points[:, None, :] == model.rows[model.good_index()]).sum(axis=2).max(axis=1)
+    assert kept.max() <= 7
+    assert 8 - kept.mean() == pytest.approx(1 + 7 * expected, abs=0.25)
+
+
+@pytest.mark.parametrize(("perturbation", "told"), [(1.0, 300), (0.1, 20)])
+def test_at_first_or_with_a_perturbation_of_one_no_value_is_kept(perturbation: float, told: int) -> None:
+    """No continuous value of a good point comes again."""
+    model, points = _drawn(Space.from_spec(EIGHT), perturbation, told=told)
+    assert not np.isin(points, model.rows).any()
+
+
+def test_the_probability_falls_with_the_generations() -> None:
+    """One for twenty generations of any size, then twenty of their number, down to the option."""
+    cells = Cells(Space.from_spec(EIGHT).columns)
+    for concurrency in (1, 8):
+        model = TpeModel(cells, TpeOptions(), concurrency=concurrency)
+        found = []
+        for _ in range(100):
+            found.append(model.perturbation)
+            model.tell(np.full((concurrency, 8), 0.5), np.zeros(concurrency, np.int8), np.zeros(concurrency))
+        assert found[:21] == [1.0] * 21
+        assert found[40] == 0.5
+        assert found[67:] == [0.3] * 33
+
+
+def test_a_candidate_is_no_copy_of_a_good_point() -> None:
+    """Where every column has a grid or choices, a draw that moved nothing is drawn again."""
+    space = Space.from_spec(
+        {f"k{i}": {"type": "categorical", "choices": ["a", "b"]} for i in range(2)}
+        | {"n": {"type": "int", "low": 1, "high": 9}, "g": {"type": "float", "low": 0.0, "high": 1.0, "step": 0.05}}
+    )
+    model, points = _drawn(space, 0.05)
+    good = {row.tobytes() for row in model.rows[model.good_index()]}
+    assert sum(point.tobytes() in good for point in points) < 80  # 292 without a second try
+
+
+def test_many_columns_are_descended_a_few_at_a_time() -> None:
+    """Rastrigin's function in ten columns, 400 trials: with most of a good point's values kept, less is left."""
+    space = Space.from_spec({f"x{i}": {"type": "float", "low": -5.12, "high": 5.12} for i in range(10)})
+    left: dict[float, list[float]] = {0.3: [], 1.0: []}
+    for seed in range(5):
+        best = np.random.default_rng(seed).uniform(-2.5, 2.5, 10)
+        for perturbation, found in left.items():
+            options = TpeOptions(perturbation=perturbation)
+            sampler, lowest = TpeSampler(space, seed=seed, options=options, concurrency=2), np.inf
+            for generation in range(200):
+                asked = sampler.ask(2, generation)
+                x = asked.vectors - best
+                loss = 100.0 + (x**2 - 10.0 * np.cos(2 * np.pi * x)).sum(axis=1)
+                lowest = min(lowest, loss.min())
+                sampler.tell(asked.vectors, -loss, np.zeros(2), np.zeros(2, np.int8), asked.origins)
+            found.append(lowest)
+    assert np.mean(left[0.3]) < 0.85 * np.mean(left[1.0])
+
+
 def test_the_best_are_kept_as_a_sort_would_keep_them() -> None:
     """Told in pieces of any size, the good set is the first tenth of the stable order, at most 25."""
     rng = np.random.default_rng(3)
@@ -273,7 +347,9 @@ def test_seeds_differ_by_generation_and_attempt() -> None:
     assert len(states) == 80
 
 
-@pytest.mark.parametrize("options", [{"n_ei_candidates": 0}, {"bad_kernels": 1.5}, {"prior_weight": float("nan")}])
+@pytest.mark.parametrize(
+    "options", [{"n_ei_candidates": 0}, {"bad_kernels": 1.5}, {"prior_weight": float("nan")}, {"perturbation": 0}]
+)
 def test_options_that_cannot_be_used_are_refused(options: dict[str, object]) -> None:
     """A bad option is refused by name."""
     with pytest.raises(ConfigError, match=f"sampler.{next(iter(options))}"):

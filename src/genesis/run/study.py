@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from genesis.search.pruners import Pruner
 
 DEFAULT_STREAK = 1_000
-PROMPT_TRIALS = 100
+PROMPT_TRIALS = 300
 NO_BUDGET = 1_000_000  # what a sampler plans for when the study ends by something else than trials
 
 StudySource = str | os.PathLike[str] | Mapping[str, Any] | StudyConfig
@@ -170,27 +170,26 @@ def _study_record(config: StudyConfig, identity: Mapping[str, Any]) -> dict[str,
     }
 
 
-def _lag(asked: int | None, sampler: BatchSampler, pruner: Pruner | None) -> int:
+def _lag(asked: int | None, sampler: BatchSampler, pruner: Pruner | None, concurrency: int) -> int:
     """One generation ahead where the sampler can be told which points are still running, else none.
 
-    With a pruner none: what it knows must not change while a generation runs.
+    With a pruner none: what it knows must not change while a generation runs. One at a time means that none runs.
     """
     able = hasattr(sampler, "expect") and pruner is None
     if asked is None:
-        return int(able)
+        return int(able and concurrency > 1)
     if asked and not able:
         what = f"the sampler {sampler.name!r}" if pruner is None else f"the pruner {pruner.name!r}"
         raise ConfigError(f"run.lag: {asked} cannot be used with {what}; use 0")
     return asked
 
 
-def _prompt(config: StudyConfig, name: str, lag: int) -> int:
-    """How many of `auto`'s first generations wait for the one before, where the study leaves the lag to us.
+def _prompt(config: StudyConfig, lag: int) -> int:
+    """How many of the first generations wait for the one before, where the study leaves the lag to us.
 
-    Its strategy learns from whole populations: with one under way it has half of them, and in the first hundred trials
-    nothing else is as good.
+    With few generations behind it each tells the sampler much, and a lag halves how often it learns.
     """
-    return -(-PROMPT_TRIALS // config.concurrency) if name == "auto" and config.run.lag is None and lag else 0
+    return -(-PROMPT_TRIALS // config.concurrency) if config.run.lag is None and lag else 0
 
 
 def _pruner(config: StudyConfig) -> Pruner | None:
@@ -230,8 +229,8 @@ def _plan(config: StudyConfig) -> _Plan:
     in_order = run.mode == "generations"
     if not in_order and pruner is not None:
         raise ConfigError("run.mode: async cannot be used with a pruner; use generations")
-    lag = _lag(run.lag, sampler, pruner) if in_order else config.concurrency - 1
-    return _Plan(name, sampler, pruner, lag, _prompt(config, name, lag) if in_order else 0, in_order)
+    lag = _lag(run.lag, sampler, pruner, config.concurrency) if in_order else config.concurrency - 1
+    return _Plan(name, sampler, pruner, lag, _prompt(config, lag) if in_order else 0, in_order)
 
 
 def _search(

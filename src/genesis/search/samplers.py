@@ -147,6 +147,8 @@ def _check_values(name: str, given: Mapping[str, Any]) -> None:
             allowed, example = "true or false", "true"
         elif key == "prior_weight" and not (number and 0.0 <= value < float("inf")):
             allowed, example = "a number from 0 up", "1.0"
+        elif key == "perturbation" and not (number and 0.0 < value <= 1.0):
+            allowed, example = "a number above 0, at most 1", "0.3"
         else:
             continue
         raise ConfigError(f"sampler {name}: {key} is {value!r}, not {allowed}; write kwargs: {{{key}: {example}}}")

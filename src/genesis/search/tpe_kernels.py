@@ -5,6 +5,9 @@ section 3; bandwidths and weights as analysed by Watanabe 2023, "Tree-structured
 kernel is a normal truncated to [0, 1], its mass per cell for a grid, or a smoothed indicator for a categorical. How
 mixtures lie in memory is said in `tpe_mixtures`.
 
+A candidate leaves a good point in some columns only, as in Regis and Shoemaker 2013, "Combining radial basis function
+surrogates and dynamic coordinate search" (DYCORS): in many columns at once hardly a step is a step down.
+
 Scoring a candidate adds contiguous rows. Constants that all kernels of a mixture share are left out: only ranks matter.
 Densities are summed in float32 and compared in float64.
 
@@ -26,11 +29,13 @@ from genesis.search.tpe_mixtures import (
     INVERSE,
     LOG_TABLED,
     MIDDLE,
+    PLACE,
     TABLED,
     add_liar,
 )
 
 _SQRT_HALF = math.sqrt(0.5)
+_TRIES = 8  # draws of a candidate that moves from its kernel
 
 
 @jit
@@ -115,36 +120,54 @@ def log_density(
 
 
 @jit
+def _drawn(
+    state: Any, j: int, m: int, kind: int, edges: Any, first: int, lines: Any, slot: int, off_choice: float
+) -> float:
+    """Column j of a candidate, in model coordinates, drawn from the kernel in a slot."""
+    if kind == CATEGORICAL:
+        known = int(lines[MIDDLE, j, slot])
+        share = 1.0 if known < 0 else m * off_choice / (1.0 + m * off_choice)
+        if _next(state) < share:
+            return float(min(int(_next(state) * m), m - 1))
+        return float(known)
+    z = _inside(state, lines[MIDDLE, j, slot], _SQRT_HALF / lines[INVERSE, j, slot])
+    if kind == CONTINUOUS:
+        return z
+    if kind == LOG_TABLED or (kind == FINE and edges[first + 1] * m > 1.0 + 1e-9):
+        low, high = 0, m - 1
+        while low < high:
+            middle = (low + high) // 2
+            if edges[first + middle + 1] > z:
+                high = middle
+            else:
+                low = middle + 1
+        return float(low)
+    return float(min(int(z * m), m - 1))
+
+
+@jit
 def _candidate(
     state: Any, x: Any, columns: Any, kind: Any, count: Any, edges: Any, edge_start: Any,
-    lines: Any, slot: int, off_choice: float,
+    lines: Any, slot: int, off_choice: float, stay: float,
 ) -> None:  # fmt: skip
-    """Draw x's columns of one group from the kernel in a slot."""
-    for j in columns:
-        m = count[j]
-        if kind[j] == CATEGORICAL:
-            known = int(lines[MIDDLE, j, slot])
-            share = 1.0 if known < 0 else m * off_choice / (1.0 + m * off_choice)
-            if _next(state) < share:
-                x[j] = min(int(_next(state) * m), m - 1)
+    """Draw x's columns of one group from the kernel in a slot.
+
+    Each column stays at the kernel's own place with the probability `stay`, but not all of them.
+    """
+    n = columns.shape[0]
+    sparse = stay > 0.0 and n > 1
+    for _ in range(_TRIES):
+        same = sparse
+        mover = min(int(_next(state) * n), n - 1) if sparse else 0
+        for i in range(n):
+            j = columns[i]
+            if sparse and i != mover and _next(state) < stay:
+                x[j] = lines[PLACE, j, slot]
             else:
-                x[j] = known
-            continue
-        z = _inside(state, lines[MIDDLE, j, slot], _SQRT_HALF / lines[INVERSE, j, slot])
-        if kind[j] == CONTINUOUS:
-            x[j] = z
-        elif kind[j] == LOG_TABLED or (kind[j] == FINE and edges[edge_start[j] + 1] * m > 1.0 + 1e-9):
-            first = edge_start[j]
-            low, high = 0, m - 1
-            while low < high:
-                middle = (low + high) // 2
-                if edges[first + middle + 1] > z:
-                    high = middle
-                else:
-                    low = middle + 1
-            x[j] = low
-        else:
-            x[j] = min(int(z * m), m - 1)
+                x[j] = _drawn(state, j, count[j], kind[j], edges, edge_start[j], lines, slot, off_choice)
+                same = same and x[j] == lines[PLACE, j, slot]
+        if not same:
+            break
 
 
 @jit
@@ -152,7 +175,7 @@ def draw(
     state: Any, ranked: Any, n_points: int, keep: int, candidates: int,
     group_columns: Any, group_start: Any, group_parent: Any, opens: Any,
     kind: Any, count: Any, start: Any, edges: Any, edge_start: Any, middles: Any,
-    prior_weight: float, magic_clip: bool,
+    prior_weight: float, magic_clip: bool, perturbation: float,
     good_n: Any, good_at: Any, good_table: Any, good_lines: Any, good_base: Any, cumulative: Any,
     bad_n: Any, bad_at: Any, bad_table: Any, bad_lines: Any, bad_base: Any, bad_small: Any,
     small_start: Any, distance: Any, distance_start: Any, liar: bool,
@@ -182,7 +205,8 @@ def draw(
             for c in range(candidates):
                 k = _pick_kernel(state, cumulative[g], good_n[g])
                 slot = good_at[g] + k
-                _candidate(state, found[c], columns, kind, count, edges, edge_start, good_lines, slot, off)
+                stay = 1.0 - perturbation if k > 0 else 0.0  # the prior has no place of its own
+                _candidate(state, found[c], columns, kind, count, edges, edge_start, good_lines, slot, off, stay)
                 good = log_density(
                     found[c], columns, kind, start, edge_start, middles, good_table, good_lines,
                     good_base[g], good_at[g], good_n[g], work,

@@ -40,7 +40,7 @@ class TPESampler(BaseSampler):
       trials rank first, then pruned ones by how far they came, then infeasible ones by the sum of their violations.
     - Several objectives: the good trials are the first of non-domination fronts, the least crowded first in a front.
     - Failed trials and NaN values are left out, as Optuna leaves them out.
-    - `prior_weight`, `consider_magic_clip` and `bad_kernels` as in `genesis.search.tpe.TpeOptions`.
+    - `prior_weight`, `consider_magic_clip`, `perturbation` and `bad_kernels` as in `genesis.search.tpe.TpeOptions`.
 
     >>> import optuna
     >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -62,6 +62,7 @@ class TPESampler(BaseSampler):
         constraints_func: Callable[[FrozenTrial], Sequence[float]] | None = None,
         prior_weight: float = 1.0,
         consider_magic_clip: bool = True,
+        perturbation: float = 0.3,
         bad_kernels: int = MANY_KERNELS,
     ) -> None:
         if group and not multivariate:
@@ -72,6 +73,7 @@ class TPESampler(BaseSampler):
             constant_liar=constant_liar,
             prior_weight=prior_weight,
             consider_magic_clip=consider_magic_clip,
+            perturbation=perturbation,
             bad_kernels=bad_kernels,
         )
         self._multivariate = multivariate

@@ -77,6 +77,20 @@ def test_without_a_surface_there_is_no_bottom(n: int, losses: np.ndarray) -> Non
     assert found is None if n == 3 or not losses.any() else found is None or np.isfinite(found).all()
 
 
+def test_the_near_points_lie_in_one_bowl() -> None:
+    """Of two bowls those points say where the bottom is that are nearest to the best; the best of both mislead."""
+    cells = Cells(Space.from_spec({k: {"type": "float", "low": 0.0, "high": 1.0} for k in "xy"}).columns)
+    here, there = np.array([0.3, 0.35]), np.array([0.8, 0.7])
+    points = np.concatenate([c + np.random.default_rng(7).uniform(-0.1, 0.1, (18, 2)) for c in (here, there)])
+    losses = np.minimum(((points - here) ** 2).sum(axis=1), ((points - there) ** 2).sum(axis=1) + 1e-3)
+    points, losses = _sorted(points, losses)
+    near, best = bottom(cells, points, losses, near=True), bottom(cells, points, losses, near=False)
+    assert near is not None
+    assert best is not None
+    assert near.place == pytest.approx(here, abs=1e-3)
+    assert np.abs(best.place - here).max() > 0.01
+
+
 def test_points_around_a_bottom() -> None:
     """The first is the bottom itself; the others are in the space, and some have another choice, never of a parent."""
     space = Space.from_spec(
@@ -94,7 +108,7 @@ def test_points_around_a_bottom() -> None:
     rows[:, 4] = np.random.default_rng(5).random(80)
     losses = (rows[:, 0] - 0.3) ** 2 + ((rows[:, 1] - 12) / 20) ** 2 + (rows[:, 4] - 0.7) ** 2
     order = np.argsort(losses)
-    found = bottom(cells, rows[order], losses[order])
+    found = bottom(cells, rows[order], losses[order], near=False)
     assert found is not None
     values = cells.values(found.points(30, np.random.default_rng(6), exact=True))
     assert values[0, 0] == pytest.approx(0.3, abs=0.02)
@@ -108,4 +122,4 @@ def test_points_around_a_bottom() -> None:
 def test_no_points_no_bottom() -> None:
     """Before anything feasible is known there is nothing to fit."""
     cells = Cells(Space.from_spec({"a": {"type": "float", "low": 0.0, "high": 1.0}}).columns)
-    assert bottom(cells, np.zeros((0, 1)), np.zeros(0)) is None
+    assert bottom(cells, np.zeros((0, 1)), np.zeros(0), near=False) is None

@@ -40,6 +40,7 @@ _EARLY_SHARE = 0.8  # of the strategy before there is a model, and in its first 
 _FIRST_SHARE = 0.7
 _WIDE_SHARE = 0.4
 _MANY_COLUMNS = 8
+_POOL = 3  # times as many points as a surface uses: those nearest to the best are picked of them
 _STUCK = 60  # trials, and ten more per column
 _NEGLIGIBLE = 1e-5  # of the distance between the middle of the first points and the best
 _NOTICEABLE = 1e-3  # of the same distance
@@ -86,7 +87,7 @@ class PortfolioSampler:
         self._since = 0
         self._top_losses = np.zeros(0)
         self._top_rows = np.zeros((0, self.cells.d))
-        self._bottom: tuple[Bottom | None] | None = None  # of the points above, once it was asked for
+        self._bottoms: dict[bool, Bottom | None] = {}  # of them: by the best, by the near
         with one_blas_thread():
             self._start()
 
@@ -114,7 +115,7 @@ class PortfolioSampler:
                 points += list(self._from_local(niche, rng, self._own))
                 origins += ["local"] * (wanted - niche) + ["niche"] * niche
             if wanted := arms.count(_SURFACE):
-                made = self._from_surface(wanted, rng)
+                made = self._from_surface(wanted, rng, near=generation % 2 == 1)
                 points += made
                 origins += ["surface"] * len(made)
             if wanted := arms.count(_RANDOM):
@@ -197,12 +198,13 @@ class PortfolioSampler:
                 break
         return out
 
-    def _from_surface(self, count: int, rng: np.random.Generator) -> list[FloatArray]:
-        """The bottom of a quadratic through the best points and points around it, those that are new and allowed."""
-        if self._bottom is None:
+    def _from_surface(self, count: int, rng: np.random.Generator, *, near: bool) -> list[FloatArray]:
+        """The bottom of a quadratic through good points and points around it, those that are new and allowed."""
+        if near not in self._bottoms:
+            most = len(self._top_losses) if near else _most_points(self.cells.d)
             with one_blas_thread():
-                self._bottom = (bottom(self.cells, self._top_rows, self._top_losses),)
-        (found,) = self._bottom
+                self._bottoms[near] = bottom(self.cells, self._top_rows[:most], self._top_losses[:most], near=near)
+        found = self._bottoms[near]
         out: dict[bytes, FloatArray] = {}
         for attempt in range(4 if found is not None else 0):
             assert found is not None
@@ -268,7 +270,7 @@ class PortfolioSampler:
 
     def _keep_top(self, rows: FloatArray, losses: FloatArray) -> None:
         """Keep the best feasible points for the surface, best first, the earlier of equals first."""
-        most = _most_points(self.cells.d)
+        most = _POOL * _most_points(self.cells.d)
         if len(self._top_losses) == most:
             better = losses < self._top_losses[-1]
             rows, losses = rows[better], losses[better]
@@ -277,7 +279,7 @@ class PortfolioSampler:
         losses = np.concatenate([self._top_losses, losses])
         order = np.argsort(losses, kind="stable")[:most]
         self._top_losses, self._top_rows = losses[order], np.concatenate([self._top_rows, rows])[order]
-        self._bottom = None
+        self._bottoms.clear()
 
     def _watch(self, rank: Rank, scale: float) -> None:
         """Count the trials since the best last moved noticeably."""

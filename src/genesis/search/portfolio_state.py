@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _GIVEN = frozenset({"space", "seed", "concurrency", "options", "cells"})
 _TOLD = frozenset({"tpe", "model", "_known"})  # what every told result goes into, in whatever portions
-_DERIVED = frozenset({"_bottom"})  # worked out again when it is asked for
+_DERIVED = frozenset({"_bottoms"})  # worked out again when it is asked for
 _LEFT_OUT = _GIVEN | _TOLD | _DERIVED
 
 

@@ -25,7 +25,7 @@ _FLIP = 0.5
 
 
 def wanted_points(d: int) -> int:
-    """How many of the best points a fit over `d` columns uses at most."""
+    """How many points a fit over `d` columns uses at most."""
     return 2 * _coefficients(d)
 
 
@@ -122,13 +122,23 @@ class Bottom:
         return points
 
 
-def bottom(cells: Cells, rows: FloatArray, losses: FloatArray) -> Bottom | None:
-    """The bottom that the best points (model coordinates, best first) say there is, if they say anything."""
+def bottom(cells: Cells, rows: FloatArray, losses: FloatArray, *, near: bool) -> Bottom | None:
+    """The bottom that the best points (model coordinates, best first) say there is, if they say anything.
+
+    It goes by the best of them, or with `near` by those nearest to the first, in spreads of all: along a curved valley
+    the best are far apart, and only those at hand lie in one bowl.
+    """
     if not len(rows):
         return None
     free = free_columns(cells, rows[0])
+    most = wanted_points(len(free))
     unit = cells.unit(rows)[:, free]
-    there = np.flatnonzero(~np.isnan(unit).any(axis=1))[: wanted_points(len(free))]
+    there = np.flatnonzero(~np.isnan(unit).any(axis=1))
+    if near and len(there) > most:
+        away = unit[there] - unit[0]
+        away /= np.maximum(away.std(axis=0), 1e-12)
+        there = there[np.sort(np.argsort((away * away).sum(axis=1), kind="stable")[:most])]
+    there = there[:most]
     points = unit[there]
     spread = points.std(axis=0)
     place = lowest(points, losses[there], spread)

@@ -28,6 +28,7 @@ MOST_GOOD = mixtures.MOST_GOOD
 MOST_TABLED = 128
 FEW_KERNELS, MANY_KERNELS = 256, 1_024
 _WHOLE_GENERATIONS = 20
+_FIRST_ROOM = 64
 _DRIFT = 192  # slots by which the bad mixture's kernels can move on before they are moved back
 _RULE_CANDIDATES = 24
 
@@ -102,7 +103,7 @@ class TpeModel:
         self.best: list[tuple[int, float, int]] = []
         self._active: list[_Growing] = [_Growing() for _ in self.groups]
         self._good = _Mixture(self, MOST_GOOD + 1)
-        self._bad = _Mixture(self, options.bad_kernels + 1 + _DRIFT)
+        self._bad = _Mixture(self, 0)
         self._known: list[tuple[bytes, bool] | None] = [None] * len(self.groups)
 
     def _geometry(self) -> None:
@@ -192,9 +193,13 @@ class TpeModel:
         size = min(-(-self.n // 10), MOST_GOOD)
         return np.array([number for _, _, number in self.best[:size]], dtype=np.int64)
 
+    @property
+    def _most_bad(self) -> int:
+        return min(self.options.bad_kernels, max(FEW_KERNELS, self.n // 2))
+
     def _bad_index(self, g: int, good: IntArray) -> tuple[IntArray, FloatArray]:
         """The last of group g's points that are not good, ascending, and their weights."""
-        most = min(self.options.bad_kernels, max(FEW_KERNELS, self.n // 2))
+        most = self._most_bad
         if self.groups[g].parent < 0:
             index, weights = mixtures.last_others(self.n, good, most)
             return index, weights
@@ -208,8 +213,9 @@ class TpeModel:
 
         Good points weigh by rank; those given as `good` (a front, which has no order) weigh the same.
         """
-        if self._bad.room < self.options.bad_kernels + 1 + liars + _DRIFT:
-            self._bad = _Mixture(self, self.options.bad_kernels + 1 + liars + _DRIFT)
+        most, around = min(self._most_bad, self.n), 1 + liars + _DRIFT
+        if self._bad.room < most + around:  # grown as it fills: what is not there need not pass through the cache
+            self._bad = _Mixture(self, min(self.options.bad_kernels, 2 * max(most, _FIRST_ROOM)) + around)
         ranked = good is None
         good = self.good_index() if good is None else good
         if len(good) + 1 > self._good.room:

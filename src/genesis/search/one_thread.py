@@ -22,7 +22,7 @@ _before: list[int] = []
 
 @cache
 def _libraries() -> list[Any]:
-    """threadpoolctl's controllers of the BLAS libraries in this process; its own contexts take twice as long."""
+    """threadpoolctl's controllers of the BLAS libraries in this process; its own contexts take half as long again."""
     from threadpoolctl import ThreadpoolController
 
     return list(ThreadpoolController().select(user_api="blas").lib_controllers)

@@ -45,8 +45,8 @@ def _parts(model: TpeModel, side: _Mixture) -> list[bytes]:
 @given(
     seed=st.integers(0, 10_000),
     sizes=st.lists(st.integers(0, 12), min_size=1, max_size=40),
-    first=st.sampled_from([0, 1, 30, 110]),
-    kernels=st.sampled_from([1, 7, 60]),
+    first=st.sampled_from([0, 1, 30, 110, 480]),
+    kernels=st.sampled_from([1, 7, 60, 300]),
     clip=st.booleans(),
     liars=st.integers(0, 4),
 )
@@ -72,6 +72,24 @@ def test_up_to_date_is_as_good_as_new(
     once.tell(rows[:n], classes, losses)
     once.refresh(liars)
     assert _parts(steps, steps._good) == _parts(once, once._good)
+    assert _parts(steps, steps._bad) == _parts(once, once._bad)
+
+
+def test_the_room_grows_without_a_difference() -> None:
+    """Filled trial by trial, a mixture of up to 300 kernels is moved to a larger room, bit for bit."""
+    options = TpeOptions(bad_kernels=300)
+    rows = CELLS.close(CELLS.from_unit(np.random.default_rng(2).random((700, CELLS.d))))
+    steps = TpeModel(CELLS, options)
+    rooms = []
+    for i in range(len(rows)):
+        steps.tell(rows[i : i + 1], np.full(1, 4, np.int8), np.zeros(1))
+        steps.refresh(0)
+        rooms.append(steps._bad.room)
+    assert len(set(rooms)) >= 2
+    assert rooms == sorted(rooms)
+    once = TpeModel(CELLS, options)
+    once.tell(rows, np.full(len(rows), 4, np.int8), np.zeros(len(rows)))
+    once.refresh(0)
     assert _parts(steps, steps._bad) == _parts(once, once._bad)
 
 

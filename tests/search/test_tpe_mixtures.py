@@ -75,38 +75,31 @@ def test_up_to_date_is_as_good_as_new(
     assert _parts(steps, steps._bad) == _parts(once, once._bad)
 
 
-def test_the_room_grows_without_a_difference() -> None:
-    """Filled trial by trial, a mixture of up to 300 kernels is moved to a larger room, bit for bit."""
-    options = TpeOptions(bad_kernels=300)
-    rows = CELLS.close(CELLS.from_unit(np.random.default_rng(2).random((700, CELLS.d))))
-    steps = TpeModel(CELLS, options)
-    rooms = []
-    for i in range(len(rows)):
+def _filled_bit_by_bit(kernels: int, n: int, seed: int) -> list[tuple[int, int]]:
+    """Room and first slot after each of n bad trials; in the end the mixture is bit for bit that of all told at once."""
+    options = TpeOptions(bad_kernels=kernels)
+    rows = CELLS.close(CELLS.from_unit(np.random.default_rng(seed).random((n, CELLS.d))))
+    steps, seen = TpeModel(CELLS, options), []
+    for i in range(n):
         steps.tell(rows[i : i + 1], np.full(1, 4, np.int8), np.zeros(1))
         steps.refresh(0)
-        rooms.append(steps._bad.room)
-    assert len(set(rooms)) >= 2
-    assert rooms == sorted(rooms)
+        seen.append((steps._bad.room, int(steps._bad.at[0])))
     once = TpeModel(CELLS, options)
-    once.tell(rows, np.full(len(rows), 4, np.int8), np.zeros(len(rows)))
+    once.tell(rows, np.full(n, 4, np.int8), np.zeros(n))
     once.refresh(0)
     assert _parts(steps, steps._bad) == _parts(once, once._bad)
+    return seen
+
+
+def test_the_room_grows_without_a_difference() -> None:
+    """A mixture of up to 300 kernels is moved to larger rooms as it fills."""
+    rooms = [room for room, _ in _filled_bit_by_bit(300, 700, seed=2)]
+    assert len(set(rooms)) >= 2
+    assert rooms == sorted(rooms)
 
 
 def test_kernels_keep_their_slots_until_the_room_ends() -> None:
     """Through several rounds of the room the window moves on slot by slot, and back, without a difference."""
-    options = TpeOptions(bad_kernels=20)
-    rows = CELLS.close(CELLS.from_unit(np.random.default_rng(1).random((900, CELLS.d))))
-    steps = TpeModel(CELLS, options)
-    seen = []
-    for i in range(len(rows)):
-        steps.tell(rows[i : i + 1], np.full(1, 4, np.int8), np.zeros(1))
-        steps.refresh(0)
-        seen.append(int(steps._bad.at[0]))
-    moved = np.diff(seen[100:])
+    moved = np.diff([at for _, at in _filled_bit_by_bit(20, 900, seed=1)][100:])
     assert (moved == 1).sum() > 700
     assert (moved < 0).sum() >= 2
-    once = TpeModel(CELLS, options)
-    once.tell(rows, np.full(len(rows), 4, np.int8), np.zeros(len(rows)))
-    once.refresh(0)
-    assert _parts(steps, steps._bad) == _parts(once, once._bad)

@@ -76,7 +76,7 @@ def test_up_to_date_is_as_good_as_new(
 
 
 def _filled_bit_by_bit(kernels: int, n: int, seed: int) -> list[tuple[int, int]]:
-    """Room and first slot after each of n bad trials; in the end the mixture is bit for bit that of all told at once."""
+    """Room and first slot after each of n bad trials; the last mixture is bit for bit that of all told at once."""
     options = TpeOptions(bad_kernels=kernels)
     rows = CELLS.close(CELLS.from_unit(np.random.default_rng(seed).random((n, CELLS.d))))
     steps, seen = TpeModel(CELLS, options), []
